@@ -1,0 +1,4 @@
+pub mod log;
+pub mod model;
+pub mod registry;
+pub mod settle;

@@ -1,0 +1,24 @@
+//! Data that every stage speaks of: ids, time, events, the catalogue, subscriptions, outcomes.
+//!
+//! A type that exists is valid: parsing happens in constructors, and nothing downstream checks again.
+//! Deliberately absent: behaviour that decides (that lives in `route`, `schedule`, `settle`), IO and clocks.
+
+pub mod catalogue;
+pub mod event;
+pub mod ids;
+pub mod mask;
+pub mod outcome;
+pub mod subscription;
+pub mod time;
+pub mod url;
+
+pub use catalogue::{Catalogue, EventType};
+pub use event::{Event, NewEvent, Seq};
+pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey};
+pub use mask::{EventMask, TypeBit};
+pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
+pub use subscription::{
+    CustomHeader, DeliveryOptions, Epoch, OnBlocked, Ordering, SignatureScheme, Status, Subscription,
+};
+pub use time::{Mono, Now, UnixMillis};
+pub use url::{Authority, CallbackUrl};

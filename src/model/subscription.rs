@@ -1,0 +1,221 @@
+//! A subscription: who wants which events where, and how they are to be sent.
+//!
+//! The record carries its own history of what it wanted (`epochs`): which subscription an event is for
+//! was decided when the log took the event, so recovery and catching up must ask what was wanted
+//! *then*, whatever the record says now.
+
+use std::time::Duration;
+
+use super::event::Seq;
+use super::ids::{AccountKey, AccountName, SubscriptionId, SubscriptionKey};
+use super::mask::{EventMask, TypeBit};
+use super::time::UnixMillis;
+use super::url::CallbackUrl;
+
+/// Epochs kept at most. At the bound the two oldest become one that wants what either wanted:
+/// sooner send an event too much than lose one.
+pub const EPOCHS_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Active,
+    Inactive,
+}
+
+/// Why a subscription is inactive when no person made it so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisabledReason {
+    /// The receiver answered 410.
+    Gone,
+    /// Nothing but failure for longer than `disable_after`.
+    Failing,
+    /// FIFO with `onBlocked: park` met a failure.
+    Blocked,
+}
+
+impl DisabledReason {
+    pub const ALL: [Self; 3] = [Self::Gone, Self::Failing, Self::Blocked];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordering {
+    None,
+    Fifo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBlocked {
+    Block,
+    Skip,
+    Park,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureScheme {
+    V1,
+    V1a,
+    Both,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliveryOptions {
+    /// One deadline over everything, 1 ms to 5 min.
+    pub timeout: Duration,
+    /// Requests at once, 1 to 1024.
+    pub max_in_flight: u32,
+    /// Attempts a second; `None` is no limit.
+    pub rate_per_second: Option<f64>,
+    pub ordering: Ordering,
+    pub on_blocked: OnBlocked,
+    pub signature: SignatureScheme,
+}
+
+/// A header that the Account Owner wants on each request. The name is lower case and allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomHeader {
+    pub name: String,
+    pub value: String,
+}
+
+/// What was wanted from a place in the log on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Epoch {
+    pub from: Seq,
+    /// Empty while inactive.
+    pub mask: EventMask,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    pub key: SubscriptionKey,
+    pub id: SubscriptionId,
+    pub account: AccountKey,
+    pub account_name: AccountName,
+    pub name: String,
+    pub callback_url: CallbackUrl,
+    /// Ids of types, `*`, and prefixes such as `user.*`, as they are shown.
+    pub events: Vec<String>,
+    pub headers: Vec<CustomHeader>,
+    pub description: String,
+    pub status: Status,
+    pub disabled_reason: Option<DisabledReason>,
+    pub delivery: DeliveryOptions,
+    /// Raw key bytes of the `whsec_` secret, 24 to 64.
+    pub secret: Vec<u8>,
+    pub created_at: UnixMillis,
+    pub updated_at: UnixMillis,
+    /// Goes up by one with each change.
+    pub version: u64,
+    /// Oldest first, `from` strictly rising, never empty.
+    pub epochs: Vec<Epoch>,
+}
+
+impl Subscription {
+    /// Whether an event of type `bit` at `seq` is for this subscription.
+    #[must_use]
+    pub fn wants(&self, bit: TypeBit, seq: Seq) -> bool {
+        self.epochs.iter().rev().find(|epoch| epoch.from <= seq).is_some_and(|epoch| epoch.mask.contains(bit))
+    }
+
+    /// All that any epoch wanted: what an index must hold so that no old event is missed.
+    #[must_use]
+    pub fn mask_ever(&self) -> EventMask {
+        self.epochs.iter().fold(EventMask::NONE, |all, epoch| all.union(&epoch.mask))
+    }
+
+    /// From `from` on, `mask` is wanted. Epochs wholly below `floor` are forgotten: the log has
+    /// nothing from their time any more.
+    pub fn begin_epoch(&mut self, from: Seq, mask: EventMask, floor: Seq) {
+        if self.epochs.last().is_some_and(|last| last.mask == mask) {
+            return;
+        }
+        self.epochs.retain(|epoch| epoch.from < from);
+        self.epochs.push(Epoch { from, mask });
+        while self.epochs.get(1).is_some_and(|second| second.from <= floor) {
+            self.epochs.remove(0);
+        }
+        if self.epochs.len() > EPOCHS_MAX {
+            let oldest = self.epochs.remove(0);
+            if let Some(first) = self.epochs.first_mut() {
+                first.from = oldest.from;
+                first.mask = first.mask.union(&oldest.mask);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A subscription for tests of any stage.
+    pub(crate) fn sample(key: u64, url: &str) -> Subscription {
+        Subscription {
+            key: SubscriptionKey(key),
+            id: SubscriptionId::parse(&format!("sub_{key}")).expect("valid id"),
+            account: AccountKey(1),
+            account_name: AccountName::parse("acme").expect("valid name"),
+            name: "test".to_owned(),
+            callback_url: CallbackUrl::parse(url).expect("valid url"),
+            events: vec!["*".to_owned()],
+            headers: Vec::new(),
+            description: String::new(),
+            status: Status::Active,
+            disabled_reason: None,
+            delivery: DeliveryOptions {
+                timeout: Duration::from_secs(15),
+                max_in_flight: 64,
+                rate_per_second: None,
+                ordering: Ordering::None,
+                on_blocked: OnBlocked::Block,
+                signature: SignatureScheme::V1,
+            },
+            secret: vec![7; 32],
+            created_at: UnixMillis(0),
+            updated_at: UnixMillis(0),
+            version: 1,
+            epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((0..39).map(TypeBit)) }],
+        }
+    }
+
+    #[test]
+    fn wants_what_was_wanted_then() {
+        let mut sub = sample(1, "http://localhost/");
+        let a = EventMask::of([TypeBit(1)]);
+        let b = EventMask::of([TypeBit(2)]);
+        sub.epochs = vec![Epoch { from: Seq(10), mask: a }];
+        sub.begin_epoch(Seq(20), EventMask::NONE, Seq(0));
+        sub.begin_epoch(Seq(30), b, Seq(0));
+        let check = |seq, bit, want| assert_eq!(sub.wants(TypeBit(bit), Seq(seq)), want, "{seq} {bit}");
+        check(9, 1, false);
+        check(10, 1, true);
+        check(19, 1, true);
+        check(20, 1, false);
+        check(30, 1, false);
+        check(30, 2, true);
+        assert_eq!(sub.mask_ever(), a.union(&b));
+    }
+
+    #[test]
+    fn epochs_are_bounded_and_lose_nothing() {
+        let mut sub = sample(1, "http://localhost/");
+        sub.epochs = vec![Epoch { from: Seq(1), mask: EventMask::of([TypeBit(0)]) }];
+        for n in 1..=200u64 {
+            let bit = TypeBit(u8::try_from(n % 200).expect("small"));
+            sub.begin_epoch(Seq(n * 10), EventMask::of([bit]), Seq(0));
+        }
+        assert_eq!(sub.epochs.len(), EPOCHS_MAX);
+        assert!(sub.wants(TypeBit(0), Seq(5)), "the merged epoch still wants what the first wanted");
+        sub.begin_epoch(Seq(3000), EventMask::NONE, Seq(2999));
+        assert_eq!(sub.epochs.len(), 2);
+    }
+}

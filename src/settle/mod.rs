@@ -1,0 +1,8 @@
+//! What an attempt's outcome means, and what is to be written down about it.
+//!
+//! Pure: the shard asks for a verdict and collects a [`Settlement`]; the worker's shell hands that to the
+//! log, which writes it in one piece.
+
+pub mod rows;
+
+pub use rows::{DeadReason, DeadRow, Released, RetryKey, RetryRow, Settlement};
