@@ -26,7 +26,8 @@ const GROUPS: [&str; 6] = [
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group<'a> {
-    group: &'a str,
+    #[serde(rename = "group")]
+    name: &'a str,
     /// Schemas that fields refer to by `#/$defs/<name>`; they do not refer to one another.
     #[serde(rename = "$defs", borrow)]
     defs: BTreeMap<&'a str, &'a RawValue>,
@@ -97,7 +98,7 @@ fn event_type(group: &Group<'_>, entry: &Entry<'_>) -> Result<EventType, Builtin
         bit: TypeBit(entry.bit),
         id: entry.id.into(),
         name: entry.name.into(),
-        group: group.group.into(),
+        group: group.name.into(),
         aliases: entry.aliases.iter().map(|alias| (*alias).into()).collect(),
         gated: entry.gated,
         schema: schema(group, entry)?,

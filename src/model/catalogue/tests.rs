@@ -65,10 +65,10 @@ fn check_schema(root: &Value, schema: &Value, value: &Value, path: &str) {
                 (format, _) => panic!("{path}: the test does not know the format {format}"),
             },
             "minLength" => {
-                assert!(value.as_str().is_none_or(|text| text.len() as u64 >= wanted.as_u64().unwrap()))
+                assert!(value.as_str().is_none_or(|text| text.len() as u64 >= wanted.as_u64().unwrap()));
             }
             "minItems" => {
-                assert!(value.as_array().unwrap().len() as u64 >= wanted.as_u64().unwrap(), "{path}")
+                assert!(value.as_array().unwrap().len() as u64 >= wanted.as_u64().unwrap(), "{path}");
             }
             "required" => {
                 for name in wanted.as_array().unwrap() {
