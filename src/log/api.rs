@@ -35,18 +35,7 @@ pub enum Appended {
     Duplicate,
 }
 
-/// Why nothing of a request was taken. All of them may be tried again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("the engine's queue is full")]
-    QueueFull,
-    #[error("the disk is below its reserve")]
-    DiskReserve,
-    #[error("the store cannot write: {0}")]
-    Store(String),
-    #[error("the engine is stopping")]
-    Stopping,
-}
+pub use crate::model::Refused;
 
 /// One commit's events, as workers get them.
 #[derive(Debug)]
