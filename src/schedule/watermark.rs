@@ -34,7 +34,7 @@ impl Watermark {
     /// Whether `seq` can be added without the ring growing beyond its bound.
     #[must_use]
     pub fn has_room(&self, seq: Seq) -> bool {
-        seq.0.saturating_sub(self.base.0) < SPAN_MAX as u64
+        self.counts.is_empty() || seq.0.saturating_sub(self.base.0) < SPAN_MAX as u64
     }
 
     /// The seq of the oldest unsettled pair.
