@@ -10,6 +10,7 @@ pub mod json;
 pub mod mask;
 pub mod nearest;
 pub mod outcome;
+pub mod refused;
 pub mod subscription;
 pub mod time;
 pub mod url;
@@ -20,8 +21,10 @@ pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey}
 pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};
 pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
+pub use refused::Refused;
 pub use subscription::{
-    CustomHeader, DeliveryOptions, Epoch, OnBlocked, Ordering, SignatureScheme, Status, Subscription,
+    CustomHeader, DeliveryOptions, DisabledReason, Epoch, OnBlocked, Ordering, SignatureScheme, Status,
+    Subscription,
 };
 pub use time::{Mono, Now, UnixMillis};
 pub use url::{Authority, CallbackUrl};
