@@ -185,11 +185,12 @@ fn errors() {
         "event_type = [{id = \"a\", name = \"n\", group = \"g\", sample = \"[]\"}]",
         "event_type[0].sample: must be a table, or a JSON object as text",
     );
-    one("admin.listen = ", "");
+    one("admin.listen = ", "string values must be quoted, expected literal string, in `admin.listen =`");
     check(
         "\"ingest.max_batch\" = 1\n[ingest]\nmax_batch = 2\n",
         &["config.toml:3: ingest.max_batch: is given twice"],
     );
+    check("x = 1\nx = 2", &["config.toml:2: duplicate key, in `x = 2`"]);
     check(
         "\n[delivery]\ntimeout = \"x\"\nconnect_timeout = \"20s\"\ncolour = 1\n\n[[host]]\nhost = \"a\"\n\n[[host]]\nspread = 0\n",
         &[
