@@ -1,3 +1,5 @@
+#[cfg(feature = "engine")]
+pub mod cli;
 pub mod config;
 pub mod log;
 pub mod model;
@@ -6,4 +8,5 @@ pub mod route;
 #[cfg(feature = "engine")]
 pub mod rt;
 pub mod schedule;
+pub mod send;
 pub mod settle;
