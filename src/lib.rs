@@ -1,3 +1,6 @@
+#[cfg(feature = "engine")]
+pub mod cli;
+pub mod config;
 pub mod log;
 pub mod model;
 pub mod registry;
@@ -5,4 +8,5 @@ pub mod route;
 #[cfg(feature = "engine")]
 pub mod rt;
 pub mod schedule;
+pub mod send;
 pub mod settle;
