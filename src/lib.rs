@@ -1,3 +1,4 @@
+pub mod ingest;
 pub mod log;
 pub mod model;
 pub mod registry;
