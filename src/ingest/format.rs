@@ -55,6 +55,18 @@ impl Head<'_> {
     }
 }
 
+/// Whether the client asks for an answer without results (RFC 7240), by the values of `prefer`.
+#[cfg_attr(not(any(feature = "engine", test)), expect(dead_code, reason = "called by the shell"))]
+pub(super) fn prefers_minimal<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    let is_minimal = |preference: &str| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        preference.split_once('=').is_some_and(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("return") && value.trim().trim_matches('"') == "minimal"
+        })
+    };
+    values.into_iter().any(|value| String::from_utf8_lossy(value).split(',').any(is_minimal))
+}
+
 /// Whether data of this media type is JSON, by the rule of the CloudEvents JSON format.
 pub(super) fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -102,6 +114,19 @@ mod tests {
         check("application/x-www-form-urlencoded", None);
         check("application/jsonx", None);
         check("", None);
+    }
+
+    #[test]
+    fn preferences() {
+        let check = |values: &[&str], want: bool| {
+            assert_eq!(prefers_minimal(values.iter().map(|value| value.as_bytes())), want, "{values:?}");
+        };
+        check(&["return=minimal"], true);
+        check(&["respond-async, Return = \"minimal\"; x=1"], true);
+        check(&["wait=5", "return=minimal"], true);
+        check(&["return=representation"], false);
+        check(&["minimal", ""], false);
+        check(&[], false);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Ingest: a request on the local socket → durable events and an answer for each.
 //!
 //! Pure: `format`, `members`, `request`, `cloudevents`, `envelope`, `rejection`, `answer`, `admission`,
-//! `server_id`. Shell: `listener` (sockets and their files), `timed_io`, `connection`, `handler`, `server`.
+//! `server_id`. Shell: `shell` (what it needs from outside), `server` (the thread), `listener` (sockets and
+//! their files), `connection`, `timed_io`, `handler`, `body`.
 //! Deliberately absent: whether an event is a duplicate and what is durable (the log), and who wants it
 //! (route). Nothing here retries: what cannot be taken now is refused, whole, and the client is told when
 //! to come back.
@@ -16,11 +17,30 @@ pub mod rejection;
 pub mod request;
 mod server_id;
 
+#[cfg(feature = "engine")]
+mod body;
+#[cfg(feature = "engine")]
+mod connection;
+#[cfg(feature = "engine")]
+mod handler;
+#[cfg(feature = "engine")]
+pub mod listener;
+#[cfg(feature = "engine")]
+pub mod server;
+#[cfg(feature = "engine")]
+mod shell;
+#[cfg(feature = "engine")]
+pub mod timed_io;
+
 #[cfg(test)]
 mod request_tests;
+#[cfg(all(test, feature = "engine"))]
+mod server_tests;
 
 pub use request::{Limits, Types};
 pub use server_id::server_id;
+#[cfg(feature = "engine")]
+pub use shell::{Access, Append, Authorize, IngestMetrics, IngestOptions, Parts};
 
 /// What the fuzzer calls: the first byte chooses the form, the rest is the body. Every body that comes
 /// of it must be JSON and begin with its id.
