@@ -1,6 +1,7 @@
 #[cfg(feature = "engine")]
 pub mod cli;
 pub mod config;
+pub mod ingest;
 pub mod log;
 pub mod model;
 pub mod registry;
