@@ -3,3 +3,5 @@ pub mod model;
 pub mod registry;
 pub mod route;
 pub mod settle;
+#[cfg(feature = "engine")]
+pub mod telemetry;
