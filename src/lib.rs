@@ -1,7 +1,11 @@
+pub mod config;
 pub mod log;
 pub mod model;
 pub mod registry;
 pub mod route;
+#[cfg(feature = "engine")]
+pub mod rt;
+pub mod schedule;
 pub mod settle;
 #[cfg(feature = "engine")]
 pub mod telemetry;

@@ -6,16 +6,19 @@
 pub mod catalogue;
 pub mod event;
 pub mod ids;
+pub mod json;
 pub mod mask;
+pub mod nearest;
 pub mod outcome;
 pub mod refused;
 pub mod subscription;
 pub mod time;
 pub mod url;
 
-pub use catalogue::{Catalogue, EventType};
+pub use catalogue::{Catalogue, CustomType, EventType};
 pub use event::{Event, NewEvent, Seq};
 pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey};
+pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};
 pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
 pub use refused::Refused;

@@ -1,40 +1,36 @@
-//! The index: a two-level table from account keys to their parts.
+//! The index: from account keys to their parts, and from subscription keys to their records.
 //!
-//! Keys are dense, so a page is found by shifting and a part by masking: two loads. A change copies the
-//! list of pages and one page, and shares the rest: with a million accounts some 2 000 pointers and 512,
-//! a few microseconds, whatever the other accounts hold.
+//! Keys are dense, so both are [`Table`]s: two loads to look up, and a change copies, with a million
+//! accounts, some 2 000 pointers and 512: a few microseconds, whatever the other accounts hold.
 
 use std::sync::Arc;
 
 use super::part::Part;
-use crate::model::{AccountKey, Seq, Subscription, TypeBit};
+use super::table::Table;
+use crate::model::{AccountKey, Seq, Subscription, SubscriptionKey, TypeBit};
 
 /// Workers at most, so that a set of them is one word.
 pub const WORKERS_MAX: usize = 64;
-/// Accounts of one page: near the root of a large installation's accounts, so that neither level
-/// dominates the cost of a change.
-const PAGE_BITS: u32 = 9;
-const PAGE_LEN: usize = 1 << PAGE_BITS;
-
-type Page = [Option<Arc<Part>>; PAGE_LEN];
-
 /// An immutable snapshot of who wants what.
 #[derive(Clone)]
 pub struct Index {
     workers: usize,
-    pages: Vec<Option<Arc<Page>>>,
-}
-
-fn place(account: AccountKey) -> (usize, usize) {
-    let key = usize::try_from(account.0).unwrap_or(usize::MAX);
-    (key >> PAGE_BITS, key & (PAGE_LEN - 1))
+    /// Rises with each change, so that whoever has two snapshots knows the newer one.
+    version: u64,
+    parts: Table<Part>,
+    by_key: Table<Subscription>,
 }
 
 impl Index {
     /// Nobody wants anything. `workers` is held between 1 and [`WORKERS_MAX`].
     #[must_use]
     pub fn empty(workers: usize) -> Self {
-        Self { workers: workers.clamp(1, WORKERS_MAX), pages: Vec::new() }
+        Self {
+            workers: workers.clamp(1, WORKERS_MAX),
+            version: 0,
+            parts: Table::default(),
+            by_key: Table::default(),
+        }
     }
 
     /// The index of all accounts at once.
@@ -54,8 +50,20 @@ impl Index {
     #[must_use]
     pub fn with(&self, account: AccountKey, subscriptions: &[Arc<Subscription>]) -> Self {
         let mut index = self.clone();
+        index.version += 1;
         index.set(account, subscriptions);
         index
+    }
+
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The record behind a key, where there is one.
+    #[must_use]
+    pub fn subscription(&self, key: SubscriptionKey) -> Option<&Arc<Subscription>> {
+        self.by_key.get(key.0)
     }
 
     #[must_use]
@@ -84,24 +92,19 @@ impl Index {
     }
 
     fn part(&self, account: AccountKey) -> Option<&Part> {
-        let (page, slot) = place(account);
-        self.pages.get(page)?.as_ref()?.get(slot)?.as_deref()
+        self.parts.get(u64::from(account.0)).map(|part| &**part)
     }
 
     fn set(&mut self, account: AccountKey, subscriptions: &[Arc<Subscription>]) {
-        let (page, slot) = place(account);
+        let gone: Vec<SubscriptionKey> = self.part(account).map(Part::keys).unwrap_or_default();
+        for key in gone {
+            self.by_key.set(key.0, None);
+        }
+        for subscription in subscriptions {
+            self.by_key.set(subscription.key.0, Some(Arc::clone(subscription)));
+        }
         let part = (!subscriptions.is_empty()).then(|| Arc::new(Part::new(self.workers, subscriptions)));
-        if page >= self.pages.len() {
-            if part.is_none() {
-                return;
-            }
-            self.pages.resize(page + 1, None);
-        }
-        let Some(page) = self.pages.get_mut(page) else { return };
-        let page = page.get_or_insert_with(|| Arc::new([const { None }; PAGE_LEN]));
-        if let Some(slot) = Arc::make_mut(page).get_mut(slot) {
-            *slot = part;
-        }
+        self.parts.set(u64::from(account.0), part);
     }
 }
 

@@ -7,6 +7,7 @@
 mod index;
 mod owner;
 mod part;
+mod table;
 
 pub use index::{Index, WORKERS_MAX};
 pub use owner::owner;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::owner::owner;
-use crate::model::{EventMask, Seq, Subscription, TypeBit};
+use crate::model::{EventMask, Seq, Subscription, SubscriptionKey, TypeBit};
 
 /// Subscriptions up to which an account has no list per type.
 pub const LINEAR_MAX: usize = 16;
@@ -66,6 +66,11 @@ impl Part {
             .unwrap_or_default();
         let lists = (entries.len() > LINEAR_MAX).then(|| Box::new(Lists::new(&entries)));
         Self { now, latest, entries: entries.into(), lists }
+    }
+
+    /// The keys of all subscriptions in it.
+    pub fn keys(&self) -> Vec<SubscriptionKey> {
+        self.entries.iter().map(|entry| entry.subscription.key).collect()
     }
 
     pub fn workers_wanting(&self, bit: TypeBit, seq: Seq) -> u64 {
