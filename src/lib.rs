@@ -11,3 +11,5 @@ pub mod rt;
 pub mod schedule;
 pub mod send;
 pub mod settle;
+#[cfg(feature = "engine")]
+pub mod telemetry;
