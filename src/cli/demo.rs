@@ -16,5 +16,5 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: &DemoArgs) -> Done {
     let DemoArgs { duration, rate } = args;
-    Err(Failure::lines([format!("demo is not built yet ({duration:?}, {rate}/s)")]))
+    Err(Failure::new(format_args!("demo is not built yet ({duration:?}, {rate}/s)")))
 }

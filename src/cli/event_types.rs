@@ -34,7 +34,7 @@ pub(super) fn run(args: &EventTypesArgs) -> Done {
 
 fn unknown(catalogue: &Catalogue, name: &str) -> Failure {
     let hint = catalogue.nearest(name).map(|near| format!(", did you mean {near}?")).unwrap_or_default();
-    Failure::lines([format!("unknown event type {name:?}{hint}")])
+    Failure::new(format_args!("unknown event type {name:?}{hint}"))
 }
 
 /// A table in groups; `*` marks types that need the feature flag.

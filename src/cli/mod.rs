@@ -12,6 +12,7 @@ mod send;
 mod serve;
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,7 +65,7 @@ pub fn run() -> ExitCode {
     };
     done.unwrap_or_else(|failure| {
         for line in failure.lines {
-            say(&format!("postrider: {line}"));
+            say(&line);
         }
         ExitCode::FAILURE
     })
@@ -80,6 +81,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    pub(crate) fn new(line: impl Display) -> Self {
+        Self { lines: vec![format!("postrider: {line}")] }
+    }
+
+    /// For lines that say themselves what they are about, such as a file and a line of it.
     pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> Self {
         Self { lines: lines.into_iter().collect() }
     }
@@ -97,7 +103,7 @@ impl<E: Error> From<E> for Failure {
             }
             source = cause.source();
         }
-        Self { lines: vec![line] }
+        Self::new(line)
     }
 }
 
@@ -159,6 +165,6 @@ mod tests {
         #[error("cannot start")]
         struct Outer(#[source] io::Error);
         let failure = Failure::from(Outer(io::Error::other("no disk")));
-        assert_eq!(failure.lines, ["cannot start: no disk"]);
+        assert_eq!(failure.lines, ["postrider: cannot start: no disk"]);
     }
 }

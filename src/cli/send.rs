@@ -71,7 +71,7 @@ struct Event<'a> {
     id: Option<&'a str>,
     account_id: &'a str,
     #[serde(rename = "type")]
-    event_type: &'a str,
+    kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<&'a str>,
     data: &'a RawValue,
@@ -139,7 +139,7 @@ async fn send_one(client: &mut Client, args: &SendArgs) -> Result<Tally, super::
     let event = Event {
         id: args.id.as_deref(),
         account_id: args.account.as_deref().unwrap_or_default(),
-        event_type: args.event_type.as_deref().unwrap_or_default(),
+        kind: args.event_type.as_deref().unwrap_or_default(),
         timestamp: args.timestamp.as_deref(),
         data: serde_json::from_str(data).map_err(InputError::Data)?,
     };

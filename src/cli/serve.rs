@@ -6,5 +6,5 @@ use super::{Done, Failure, check_config};
 
 pub(super) fn run(config: Option<&Path>) -> Done {
     check_config::load(config)?;
-    Err(Failure::lines(["serve is not built yet".to_owned()]))
+    Err(Failure::new("serve is not built yet"))
 }

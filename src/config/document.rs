@@ -226,9 +226,11 @@ impl Document {
                 Err(error) => self.wrong(at, list, Problem::Syntax(error.message().to_owned())),
             }
         } else if rest.contains("__") {
-            let names: Vec<String> =
-                known.keys.keys().filter(|key| !key.contains('[')).map(|key| variable_of(key)).collect();
-            let nearest = nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
+            // Compared without the prefix, which would make everything look alike.
+            let bare = |key: &String| variable_of(key).replacen(VARIABLE_PREFIX, "", 1);
+            let names: Vec<String> = known.keys.keys().filter(|key| !key.contains('[')).map(bare).collect();
+            let nearest = nearest(rest, names.iter().map(String::as_str));
+            let nearest = nearest.map(|name| format!("{VARIABLE_PREFIX}{name}"));
             self.wrong(at, "", Problem::UnknownVariable { nearest });
         }
     }

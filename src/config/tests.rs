@@ -243,6 +243,7 @@ fn environment() {
         "POSTRIDER_WORKERS__COUNT: workers.count: must be a whole number, not negative, is text",
     );
     check("POSTRIDER_HOST", "[{}]", "POSTRIDER_HOST: host[0].host: must not be empty");
+    check("POSTRIDER_X__Y", "1", "POSTRIDER_X__Y: no such setting");
     let both = load("zzz = 1", &[("POSTRIDER_WORKERS__COUNT", "99")]).unwrap_err();
     assert_eq!(both.len(), 2, "variables come last: {both:?}");
     assert!(both[1].starts_with("POSTRIDER_"));
