@@ -1,6 +1,7 @@
 #[cfg(feature = "engine")]
 pub mod cli;
 pub mod config;
+pub mod ingest;
 pub mod log;
 pub mod model;
 pub mod registry;
@@ -10,3 +11,5 @@ pub mod rt;
 pub mod schedule;
 pub mod send;
 pub mod settle;
+#[cfg(feature = "engine")]
+pub mod telemetry;
