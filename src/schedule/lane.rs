@@ -16,6 +16,8 @@ use crate::settle::RetryRow;
 
 /// Events that wait in one lane at most; beyond, the lane lags and reads from the log.
 pub const FRESH_MAX: usize = 1024;
+/// Events that a lane may hold however little memory is left, so that none is locked out.
+pub const FRESH_MIN: usize = 16;
 /// Bytes of bodies that wait in one lane at most.
 pub const FRESH_BYTES_MAX: usize = 4 << 20;
 /// Due retries that one lane holds in memory at most; beyond, they are parked on disk.

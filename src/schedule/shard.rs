@@ -11,7 +11,7 @@ use foldhash::HashMap;
 
 use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
-use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MAX, Health, Lane, RETRIES_DUE_MAX};
+use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MAX, FRESH_MIN, Health, Lane, RETRIES_DUE_MAX};
 use super::pages::{PAGE_EVENTS_MAX, Read};
 use super::retries::RetryWindow;
 use super::turns::{HostKey, QUANTUM, Turns};
@@ -32,7 +32,7 @@ pub struct Options {
     pub host_in_flight_max: u32,
     /// Requests in flight in all.
     pub in_flight_max: usize,
-    /// Events that wait in all lanes together.
+    /// Events that wait in all lanes together; each lane may hold [`FRESH_MIN`] all the same.
     pub queued_max: usize,
     /// Bytes of bodies that wait in all lanes together.
     pub queued_bytes_max: usize,
@@ -352,7 +352,7 @@ impl Shard {
         if lane.fresh_bytes > FRESH_BYTES_MAX.min(free_bytes.max(64 << 10)) {
             return 0;
         }
-        FRESH_MAX.min(free.max(16)).saturating_sub(lane.fresh.len())
+        FRESH_MAX.min(free.max(FRESH_MIN)).saturating_sub(lane.fresh.len())
     }
 
     /// Puts a lane where it belongs after any change: in line, in the queue of readers, among the dirty.

@@ -16,6 +16,7 @@ use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
 enum Write {
     Events(Vec<Arc<Event>>),
     Settled(Arc<Settlement>),
+    Began(usize, Seq),
 }
 
 #[derive(Default)]
@@ -43,6 +44,15 @@ impl Disk {
         self.write(Write::Settled(Arc::new(settlement)));
     }
 
+    /// A run begins: every worker of it has a watermark from the start, and no other has one. Otherwise
+    /// the lowest of them would not speak for a worker that never wrote its own.
+    pub fn begin(&mut self, workers: usize) -> Seq {
+        let watermark = self.watermarks.values().copied().min().unwrap_or_default();
+        self.write(Write::Began(workers, watermark));
+        self.synced = self.journal.len();
+        watermark
+    }
+
     fn write(&mut self, write: Write) {
         self.apply(&write);
         self.journal.push(write);
@@ -51,6 +61,9 @@ impl Disk {
     fn apply(&mut self, write: &Write) {
         match write {
             Write::Events(events) => self.events.extend(events.iter().cloned()),
+            Write::Began(workers, watermark) => {
+                self.watermarks = (0..*workers).map(|worker| (worker, *watermark)).collect();
+            }
             Write::Settled(settlement) => {
                 for (key, attempt) in &settlement.attempts {
                     self.attempts.entry((*key, attempt.seq)).or_default().push(attempt.clone());
@@ -92,12 +105,6 @@ impl Disk {
 
     pub fn head(&self) -> Seq {
         self.events.last().map_or(Seq(0), |event| event.seq)
-    }
-
-    /// The lowest watermark of all workers that ever were; none of a worker that never wrote one.
-    pub fn watermark(&self, workers: usize) -> Seq {
-        let all = (0..workers).map(|worker| self.watermarks.get(&worker).copied().unwrap_or_default());
-        all.chain(self.watermarks.values().copied()).min().unwrap_or_default()
     }
 
     fn from(&self, from: Seq) -> impl Iterator<Item = &Arc<Event>> {

@@ -93,6 +93,8 @@ struct Worker {
     behind: bool,
     inbox: VecDeque<In>,
     flights: HashMap<FlightId, (SubscriptionKey, Seq, u64)>,
+    /// When its next turn is: one is enough.
+    turn_at: Option<u64>,
 }
 
 pub struct World {
@@ -318,7 +320,15 @@ impl World {
 
     fn wake(&mut self, worker: usize) {
         let wait = self.rng.below(3);
-        self.after(wait, Happening::Turn(worker));
+        self.turn_in(worker, wait);
+    }
+
+    fn turn_in(&mut self, worker: usize, wait_ms: u64) {
+        let at = self.now_ms + wait_ms;
+        if self.workers[worker].turn_at.is_none_or(|planned| at < planned) {
+            self.workers[worker].turn_at = Some(at);
+            self.after(wait_ms, Happening::Turn(worker));
+        }
     }
 
     // ---- configuration ----
@@ -431,7 +441,7 @@ impl World {
 
     fn start(&mut self) {
         let workers = self.live.len();
-        let watermark = self.disk.watermark(workers);
+        let watermark = self.disk.begin(workers);
         self.workers.clear();
         for worker in 0..workers {
             let options = Options {
@@ -464,6 +474,7 @@ impl World {
                 behind: false,
                 inbox: VecDeque::new(),
                 flights: HashMap::new(),
+                turn_at: None,
             });
             self.live[worker] = false;
             self.wake(worker);
@@ -471,6 +482,10 @@ impl World {
     }
 
     fn turn(&mut self, at: usize) {
+        if self.workers[at].turn_at != Some(self.now_ms) {
+            return;
+        }
+        self.workers[at].turn_at = None;
         let now = self.now();
         let head = self.head;
         self.take_inputs(at);
@@ -503,10 +518,10 @@ impl World {
         let worker = &self.workers[at];
         self.oracle.bounds(&worker.shard.counts());
         if !worker.commits.is_empty() {
-            self.after(1, Happening::Turn(at));
+            self.turn_in(at, 1);
         } else if let Some(wake) = worker.shard.next_wake(now) {
             let wait = (wake.0 / 1_000_000).saturating_sub(self.now_ms) + 1;
-            self.after(wait, Happening::Turn(at));
+            self.turn_in(at, wait);
         }
     }
 
@@ -705,7 +720,10 @@ impl World {
         for key in &inactive {
             self.ask(Ask::Change(Edit::Activate(*key)));
         }
+        // The cheap questions first: the last one walks every pair.
         inactive.is_empty()
+            && self.workers.iter().all(|worker| worker.flights.is_empty())
+            && self.disk.retries.keys().all(|key| !self.subs.contains_key(&key.subscription))
             && self.oracle.open(&self.subs, &self.disk).next().is_none()
             && self.disk.lagging.keys().all(|key| !self.subs.contains_key(key))
     }
