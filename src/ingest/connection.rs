@@ -31,6 +31,16 @@ const HEAD_SIZE_MAX: usize = 16 << 10;
 /// The pause after an accept that failed (out of descriptors, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How far the stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Running,
+    /// Nothing new is taken; what is in flight may end.
+    Closing,
+    /// What is still there is dropped.
+    Ended,
+}
+
 /// A listening socket.
 pub trait Listener: 'static {
     type Io: Read + Write + Unpin + 'static;
@@ -57,13 +67,13 @@ impl Listener for TcpListener {
     }
 }
 
-/// Accepts until `stopping` turns true and the listening socket is shut down, which wakes a waiting
+/// Accepts until `stage` leaves [`Stage::Running`] and the listening socket is shut down, which wakes a waiting
 /// accept. The accept itself is never cancelled: the runtime would leak the descriptor that it brings.
 pub async fn accept<L, A, M, T>(
     listener: L,
     shared: Rc<Shared<A, M, T>>,
     open: Arc<Semaphore>,
-    stopping: watch::Receiver<bool>,
+    stage: watch::Receiver<Stage>,
 ) where
     L: Listener,
     A: Append,
@@ -72,7 +82,7 @@ pub async fn accept<L, A, M, T>(
 {
     loop {
         let accepted = listener.next().await;
-        if *stopping.borrow() {
+        if *stage.borrow() > Stage::Running {
             return;
         }
         match accepted {
@@ -82,9 +92,9 @@ pub async fn accept<L, A, M, T>(
             }
             Ok(io) => match Arc::clone(&open).try_acquire_owned() {
                 Ok(permit) => {
-                    let (shared, stopping) = (Rc::clone(&shared), stopping.clone());
+                    let (shared, stage) = (Rc::clone(&shared), stage.clone());
                     monoio::spawn(async move {
-                        serve(io, L::ORIGIN, shared, stopping).await;
+                        serve(io, L::ORIGIN, shared, stage).await;
                         drop(permit);
                     });
                 }
@@ -113,7 +123,7 @@ async fn serve<I, A, M, T>(
     io: I,
     origin: Origin,
     shared: Rc<Shared<A, M, T>>,
-    mut stopping: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) where
     I: Read + Write + Unpin + 'static,
     A: Append,
@@ -135,8 +145,11 @@ async fn serve<I, A, M, T>(
     tokio::select! {
         // What ends a connection is its peer's doing, and of no interest to an operator.
         _ = connection.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => {}
+        _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        _ = stage.wait_for(|stage| *stage == Stage::Ended) => {}
+    }
 }

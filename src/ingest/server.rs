@@ -4,18 +4,18 @@
 //! [`start`]. Once it returns, connections are taken.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use monoio::{FusionDriver, RuntimeBuilder};
+use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
 use socket2::SockRef;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::connection::accept;
+use super::connection::{Stage, accept};
 use super::handler::Shared;
 use super::listener::{ListenError, SocketFile, bind_tcp, bind_unix};
 use super::{Append, IngestMetrics, IngestOptions, Parts, Types};
@@ -44,6 +44,12 @@ impl Ingest {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Whether the thread still serves. It ends by itself only through a defect.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
     }
 
     /// Accepts nothing more, lets the requests in flight end for at most `grace`, removes the socket and
@@ -99,10 +105,14 @@ fn run<A, M, T>(
     M: IngestMetrics,
     T: Types + Send + Sync + 'static,
 {
-    let runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build();
-    let told = match runtime {
-        Ok(mut runtime) => runtime.block_on(serve(sockets, options, parts, ready, stop)),
-        Err(error) => Err(error),
+    let io_uring = options.io_uring;
+    let serving = serve(sockets, options, parts, ready, stop);
+    let told = if io_uring {
+        let runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build();
+        runtime.and_then(|mut runtime| runtime.block_on(serving))
+    } else {
+        let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
+        runtime.and_then(|mut runtime| runtime.block_on(serving))
     };
     if let Err(error) = told {
         // Whoever started the thread is gone only if it panicked.
@@ -125,7 +135,7 @@ where
     let Sockets { unix, tcp, file } = sockets;
     let connections = u32::try_from(options.connections_max).unwrap_or(u32::MAX);
     let shared = Rc::new(Shared::new(options, parts));
-    let (stopping, watching) = watch::channel(false);
+    let (stage, watching) = watch::channel(Stage::Running);
     let open = || Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(usize::MAX)));
     let (open_unix, open_tcp) = (open(), open());
 
@@ -145,22 +155,26 @@ where
     let _ = ready.send(Ok(()));
 
     let grace = stop.await.unwrap_or(Duration::ZERO);
-    // A reader of this flag goes away with its connection; there may be none.
-    let _ = stopping.send(true);
-    SockRef::from(&unix_again).shutdown(std::net::Shutdown::Both)?;
+    // Gone from the directory first: who finds no socket knows more than who finds a deaf one.
+    drop(file);
+    stage.send_replace(Stage::Closing);
+    SockRef::from(&unix_again).shutdown(Shutdown::Both)?;
     if let Some(tcp) = &tcp_again {
-        SockRef::from(tcp).shutdown(std::net::Shutdown::Both)?;
+        SockRef::from(tcp).shutdown(Shutdown::Both)?;
     }
     for task in accepting {
         task.await;
     }
-    drop(file);
-    let all_closed = async {
-        for open in [open_unix, open_tcp] {
+    let all_closed = async || {
+        for open in [&open_unix, &open_tcp] {
             // Fails only where somebody closed the semaphore; nobody does.
             let _ = open.acquire_many(connections).await;
         }
     };
-    let _ = monoio::time::timeout(grace, all_closed).await;
+    if monoio::time::timeout(grace, all_closed()).await.is_err() {
+        // The runtime does not drop what is left when it ends: each task must come to its own end.
+        stage.send_replace(Stage::Ended);
+        all_closed().await;
+    }
     Ok(())
 }

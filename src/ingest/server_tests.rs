@@ -167,8 +167,6 @@ impl Answer {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        let value = |line: &'_ str| line.split_once(": ").map(|(a, b)| (a.to_owned(), b.len()));
-        let _ = value;
         self.head.lines().filter_map(|line| line.split_once(": ")).find(|(a, _)| *a == name).map(|(_, b)| b)
     }
 }
@@ -525,7 +523,21 @@ fn a_flooding_account_does_not_stop_the_others() {
 
 #[test]
 fn stop_lets_requests_in_flight_end() {
-    let (running, asked) = run_with_log(|_| {});
+    check_orderly_stop(true);
+}
+
+#[test]
+fn epoll_serves_and_stops_as_io_uring_does() {
+    check_orderly_stop(false);
+    let running = run(|options| options.io_uring = false);
+    let requests: Vec<u8> = (0..50).flat_map(|n| post(&event(&format!("p-{n}"), "x"))).collect();
+    let mut client = running.connect();
+    client.send(&requests);
+    assert!((0..50).all(|_| client.answer().status == 202));
+}
+
+fn check_orderly_stop(io_uring: bool) {
+    let (running, asked) = run_with_log(|options| options.io_uring = io_uring);
     let socket = running.socket();
     let (mut idle, mut busy) = (running.connect(), running.connect());
     assert_eq!(idle.ask(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").status, 200);
@@ -548,6 +560,7 @@ fn stop_waits_no_longer_than_it_may() {
     let mut busy = running.connect();
     busy.send(&post(&event("a", "x")));
     let _kept = asked.recv().unwrap();
+    assert!(running.ingest.is_running());
     running.ingest.stop(SOON);
     assert!(busy.is_closed());
 }
@@ -584,4 +597,30 @@ fn tcp_needs_a_token() {
     let healthy = running.connect_tcp().ask(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
     assert_eq!(healthy.status, 200, "health needs none");
     running.ingest.stop(Duration::from_secs(5));
+}
+
+/// Counts the descriptors of the whole process, so it cannot run beside other tests:
+/// `cargo test -- --ignored --test-threads=1 no_descriptor`.
+#[test]
+#[ignore = "needs the process to itself"]
+fn no_descriptor_is_left_behind() {
+    let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    for io_uring in [true, false] {
+        let round = || {
+            let running = run(|options| {
+                options.io_uring = io_uring;
+                options.listen = Some("127.0.0.1:0".parse().unwrap());
+            });
+            let mut kept = running.connect();
+            for n in 0..3 {
+                assert_eq!(running.connect().ask(&post(&event(&format!("a-{n}"), "x"))).status, 202);
+            }
+            assert_eq!(kept.ask(&post(&event("kept", "x"))).status, 202);
+            running.ingest.stop(SOON);
+        };
+        round();
+        let before = count();
+        (0..20).for_each(|_| round());
+        assert_eq!(count(), before, "io_uring: {io_uring}");
+    }
 }

@@ -75,6 +75,8 @@ pub struct IngestOptions {
     pub timeouts: Timeouts,
     /// Connections at a time, on the socket and over TCP each.
     pub connections_max: usize,
+    /// Use io_uring where the kernel lets us; epoll otherwise, or where this is off.
+    pub io_uring: bool,
     /// Ids of events that come without one.
     pub new_id: fn() -> EventId,
     pub now: fn() -> UnixMillis,
@@ -99,6 +101,7 @@ impl IngestOptions {
             waiting: AdmissionLimits { events_max: WAITING_EVENTS_MAX, bytes_max: WAITING_BYTES_MAX },
             timeouts: Timeouts::default(),
             connections_max: CONNECTIONS_MAX,
+            io_uring: true,
             new_id,
             now,
         }
