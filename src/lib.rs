@@ -1,3 +1,5 @@
+#[cfg(feature = "engine")]
+pub mod admin;
 pub mod config;
 pub mod log;
 pub mod model;

@@ -1,6 +1,6 @@
 //! What the registry must know of the catalogue: how a selector such as `user.*` becomes types.
 
-use crate::model::EventMask;
+use crate::model::{Catalogue, EventMask};
 
 /// Reads the selectors of a subscription's `events`: an id, a seed name, an alias, `*`, or `prefix.*`.
 pub trait Selectors: Send + Sync {
@@ -12,6 +12,24 @@ pub trait Selectors: Send + Sync {
     fn nearest(&self, text: &str) -> Option<&str>;
     /// The types that `feature.integrations.webhooks` gates.
     fn gated_mask(&self) -> EventMask;
+}
+
+impl Selectors for Catalogue {
+    fn expand(&self, selector: &str) -> Option<EventMask> {
+        self.expand(selector)
+    }
+
+    fn canonical(&self, selector: &str) -> Option<String> {
+        self.canonical(selector).map(str::to_owned)
+    }
+
+    fn nearest(&self, text: &str) -> Option<&str> {
+        self.nearest(text)
+    }
+
+    fn gated_mask(&self) -> EventMask {
+        self.gated_mask()
+    }
 }
 
 #[cfg(test)]
