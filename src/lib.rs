@@ -1,6 +1,9 @@
 #[cfg(feature = "engine")]
 pub mod admin;
+#[cfg(feature = "engine")]
+pub mod cli;
 pub mod config;
+pub mod ingest;
 pub mod log;
 pub mod model;
 pub mod registry;
@@ -8,6 +11,7 @@ pub mod route;
 #[cfg(feature = "engine")]
 pub mod rt;
 pub mod schedule;
+pub mod send;
 pub mod settle;
 #[cfg(feature = "engine")]
 pub mod telemetry;

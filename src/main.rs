@@ -1,1 +1,7 @@
-fn main() {}
+//! The program: everything it does is a command in [`postrider::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    postrider::cli::run()
+}

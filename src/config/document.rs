@@ -10,7 +10,7 @@ use super::Config;
 use super::check;
 use super::error::{Found, Place, Problem};
 use super::keys::{Section, Visitor};
-use super::value::{Setting, Shape, kind};
+use super::value::{Setting, Shape, excerpt, kind};
 use crate::model::nearest::nearest;
 
 /// What environment variables of the configuration begin with.
@@ -22,18 +22,21 @@ pub(super) fn load(
 ) -> Result<Config, Vec<Found>> {
     let known = Known::new();
     let mut document = Document::default();
+    let lines = Lines::of(text);
     let (table, syntax) = DeTable::parse_recoverable(text);
     for error in syntax {
-        let place = error.span().map(|span| Place::Line(line(text, span.start)));
+        let number = error.span().map(|span| lines.number(span.start));
         // Only the first line: the rest would draw the text it is about.
         let message = error.message().lines().next().unwrap_or("cannot be read").to_owned();
-        document.found.push(Found { place, key: String::new(), problem: Problem::Syntax(message) });
+        let about = number.and_then(|number| text.lines().nth(number - 1)).unwrap_or_default();
+        let problem = Problem::Syntax { message, about: excerpt(about.trim()) };
+        document.found.push(Found { place: number.map(Place::Line), key: String::new(), problem });
     }
     if !document.found.is_empty() {
         // What was recovered from a broken file says too much that is not so.
         return Err(document.found);
     }
-    document.take_table("", table.get_ref(), &known, &|offset| Place::Line(line(text, offset)));
+    document.take_table("", table.get_ref(), &known, &|offset| Place::Line(lines.number(offset)));
     for (name, value) in environment {
         document.take_variable(&name, &value, &known);
     }
@@ -46,8 +49,18 @@ pub(super) fn load(
     if found.is_empty() { Ok(config) } else { Err(found) }
 }
 
-fn line(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+/// Where each line ends, so that asking for a line's number does not read the text again.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset).collect())
+    }
+
+    /// The number, from 1, of the line that `offset` is in.
+    fn number(&self, offset: usize) -> usize {
+        self.0.partition_point(|end| *end < offset) + 1
+    }
 }
 
 /// Every name there is, lists of tables written as `host[]`.
@@ -223,12 +236,17 @@ impl Document {
             self.lists.remove(*list);
             match DeValue::parse(text) {
                 Ok(value) => self.take(list, at.clone(), value.get_ref(), known, &|_| at.clone()),
-                Err(error) => self.wrong(at, list, Problem::Syntax(error.message().to_owned())),
+                Err(error) => {
+                    let message = error.message().lines().next().unwrap_or("cannot be read").to_owned();
+                    self.wrong(at, list, Problem::Syntax { message, about: excerpt(text) });
+                }
             }
         } else if rest.contains("__") {
-            let names: Vec<String> =
-                known.keys.keys().filter(|key| !key.contains('[')).map(|key| variable_of(key)).collect();
-            let nearest = nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
+            // Compared without the prefix, which would make everything look alike.
+            let bare = |key: &String| variable_of(key).replacen(VARIABLE_PREFIX, "", 1);
+            let names: Vec<String> = known.keys.keys().filter(|key| !key.contains('[')).map(bare).collect();
+            let nearest = nearest(rest, names.iter().map(String::as_str));
+            let nearest = nearest.map(|name| format!("{VARIABLE_PREFIX}{name}"));
             self.wrong(at, "", Problem::UnknownVariable { nearest });
         }
     }

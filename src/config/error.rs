@@ -17,8 +17,8 @@ pub enum Place {
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Problem {
-    #[error("{0}")]
-    Syntax(String),
+    #[error("{message}, in `{about}`")]
+    Syntax { message: String, about: String },
     #[error("unknown key{}", hint(.nearest.as_deref()))]
     UnknownKey { nearest: Option<String> },
     #[error("no such setting{}", hint(.nearest.as_deref()))]

@@ -185,11 +185,12 @@ fn errors() {
         "event_type = [{id = \"a\", name = \"n\", group = \"g\", sample = \"[]\"}]",
         "event_type[0].sample: must be a table, or a JSON object as text",
     );
-    one("admin.listen = ", "");
+    one("admin.listen = ", "string values must be quoted, expected literal string, in `admin.listen =`");
     check(
         "\"ingest.max_batch\" = 1\n[ingest]\nmax_batch = 2\n",
         &["config.toml:3: ingest.max_batch: is given twice"],
     );
+    check("x = 1\nx = 2", &["config.toml:2: duplicate key, in `x = 2`"]);
     check(
         "\n[delivery]\ntimeout = \"x\"\nconnect_timeout = \"20s\"\ncolour = 1\n\n[[host]]\nhost = \"a\"\n\n[[host]]\nspread = 0\n",
         &[
@@ -243,6 +244,7 @@ fn environment() {
         "POSTRIDER_WORKERS__COUNT: workers.count: must be a whole number, not negative, is text",
     );
     check("POSTRIDER_HOST", "[{}]", "POSTRIDER_HOST: host[0].host: must not be empty");
+    check("POSTRIDER_X__Y", "1", "POSTRIDER_X__Y: no such setting");
     let both = load("zzz = 1", &[("POSTRIDER_WORKERS__COUNT", "99")]).unwrap_err();
     assert_eq!(both.len(), 2, "variables come last: {both:?}");
     assert!(both[1].starts_with("POSTRIDER_"));

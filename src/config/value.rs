@@ -202,7 +202,16 @@ pub(super) fn kind(value: &Value) -> &'static str {
 /// Reads a string by `parse`; `want` says to people what it should have been.
 fn parsed<T>(value: &Value, want: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Problem> {
     let text = value.as_str().ok_or_else(|| wrong_type(want, value))?;
-    parse(text).ok_or_else(|| Problem::Format { want, text: text.to_owned() })
+    parse(text).ok_or_else(|| Problem::Format { want, text: excerpt(text) })
+}
+
+/// As much of a value as an error repeats.
+pub(super) fn excerpt(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 macro_rules! text_setting {
@@ -348,7 +357,7 @@ impl Setting for JsonObject {
         let want = "a table, or a JSON object as text";
         match value {
             Value::String(text) => {
-                Self::parse(text).map_err(|_| Problem::Format { want, text: text.chars().take(40).collect() })
+                Self::parse(text).map_err(|_| Problem::Format { want, text: excerpt(text) })
             }
             Value::Table(table) => Self::of(table).map_err(|_| wrong_type(want, value)),
             Value::Integer(_)

@@ -46,6 +46,7 @@ impl Shard {
         let Some(lane) = self.lane(&subscription, Cursor::Awaiting) else { return };
         if lane.cursor == Cursor::Awaiting {
             lane.cursor = Cursor::Lagging { next: released.cursor, reading: None };
+            lane.adopted_from = released.cursor;
             lane.row = Some(released.cursor);
             lane.parked = true;
         }
@@ -79,7 +80,7 @@ impl Shard {
             lane.retries.remove(&ready.row.key.seq);
             lane.retries_due = lane.retries_due.saturating_sub(1);
             lane.parked = true;
-            lane.parked_serial = self.journal.serial();
+            lane.parked_serial = self.journal.last_put();
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }
@@ -127,6 +128,8 @@ impl Shard {
         }
         lane.releasing = true;
         self.spill(key);
+        // From the position on, the index gives its events to the new owner.
+        self.lag(key, self.watermark.position().next());
         self.drop_retries(key);
         if self.lanes.get(&key).is_some_and(|lane| lane.in_flight == 0) {
             self.release(now, key);

@@ -59,10 +59,24 @@ impl Shard {
     /// Commits above `after` come through the queue again.
     pub fn handle_live(&mut self, after: Seq) {
         if self.watermark.position() >= after {
-            self.intake = Intake::Live;
+            self.go_live();
         } else {
             self.intake = Intake::Reading { asked: false, until: Some(after) };
             self.read_on();
+        }
+    }
+
+    fn go_live(&mut self) {
+        self.intake = Intake::Live;
+        // Lanes whose cursor lay ahead of the position could not read until now.
+        let lagging: Vec<SubscriptionKey> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| matches!(lane.cursor, Cursor::Lagging { .. }))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in lagging {
+            self.refresh(key);
         }
     }
 
@@ -72,7 +86,7 @@ impl Shard {
         self.watermark.advance(page.through);
         let Intake::Reading { until, .. } = self.intake else { return };
         match until {
-            Some(after) if self.watermark.position() >= after => self.intake = Intake::Live,
+            Some(after) if self.watermark.position() >= after => self.go_live(),
             None if page.end => {
                 self.intake = Intake::Reading { asked: true, until: None };
                 self.actions.push_back(Action::CaughtUp(self.watermark.position()));
@@ -87,8 +101,14 @@ impl Shard {
         let Some(lane) = self.lane(subscription, Cursor::Live) else { return };
         let held = match lane.cursor {
             Cursor::Awaiting => return,
-            Cursor::Lagging { next, .. } if event.seq >= next => return,
-            Cursor::Live if event.seq < lane.live_from => return,
+            _ if event.seq < lane.adopted_from => return,
+            // What lies below the cursor comes this way after a start; the rest is read through it.
+            Cursor::Lagging { next, reading } if event.seq >= next => {
+                if reading.is_none() && !lane.hungry {
+                    self.refresh(key);
+                }
+                return;
+            }
             Cursor::Live | Cursor::Lagging { .. } => lane.fresh.len(),
         };
         let active = lane.is_active();
@@ -134,7 +154,8 @@ impl Shard {
                 .filter(|flight| flight.event.seq == oldest && flight.retry.is_none() && !flight.orphan)
                 .map(|flight| flight.subscription)
                 .collect();
-            let queued = |lane: &super::lane::Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
+            let queued =
+                |lane: &super::lane::Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
             holders.extend(self.lanes.iter().filter(|(_, lane)| queued(lane)).map(|(key, _)| *key));
             if holders.is_empty() {
                 debug_assert!(false, "{oldest:?} is held by nobody");
@@ -195,16 +216,14 @@ impl Shard {
             self.refresh(key);
             return;
         }
-        let after = page.through.next().max(next);
-        lane.cursor = Cursor::Lagging { next: after, reading: None };
-        for event in &page.events {
-            lane.covered.insert(event.seq);
-        }
-        if page.end && page.through >= position {
-            lane.cursor = Cursor::Live;
-            lane.live_from = after;
-        }
-        for event in &page.events {
+        // What lies beyond the worker's own position comes to it as to all others.
+        let through = page.through.min(position);
+        let caught_up = through >= position;
+        lane.cursor =
+            if caught_up { Cursor::Live } else { Cursor::Lagging { next: through.next(), reading: None } };
+        let news = || page.events.iter().filter(|event| event.seq <= through);
+        lane.covered.extend(news().map(|event| event.seq));
+        for event in news() {
             self.push_fresh(key, event);
         }
         self.refresh(key);
@@ -235,7 +254,8 @@ impl Shard {
                 self.parked_reading = self.parked_reading.saturating_sub(1);
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.parked_reading = false;
-                    lane.parked = left_out || page.next.is_some() || lane.parked_serial > self.journal.flushed_serial();
+                    lane.parked =
+                        left_out || page.next.is_some() || lane.parked_serial > self.journal.flushed_serial();
                 }
                 // Due rows are popped first, so that a full lane does not ask again at once.
                 self.handle_timeout(now);

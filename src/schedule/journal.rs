@@ -37,6 +37,7 @@ pub struct Journal {
     /// Rows put for the disk alone that a page read now would miss.
     far: VecDeque<(u64, RetryRow)>,
     flushed: u64,
+    last_put: u64,
 }
 
 impl Journal {
@@ -53,6 +54,7 @@ impl Journal {
             deleted_order: VecDeque::new(),
             far: VecDeque::new(),
             flushed: 0,
+            last_put: 0,
         }
     }
 
@@ -83,6 +85,7 @@ impl Journal {
         let settlement = self.touch(now);
         settlement.retries_put.push(row);
         let serial = settlement.serial;
+        self.last_put = serial;
         if !in_memory {
             self.far.push_back((serial, row));
         }
@@ -95,10 +98,10 @@ impl Journal {
         near
     }
 
-    /// The settlement that what is noted now will be part of.
+    /// The newest settlement that puts a retry: once it is in the store, all rows so far are.
     #[must_use]
-    pub fn serial(&self) -> u64 {
-        self.pending.serial
+    pub fn last_put(&self) -> u64 {
+        self.last_put
     }
 
     /// The newest settlement that is in the store.
@@ -166,8 +169,11 @@ impl Journal {
 
     /// Takes what waits. The caller must report [`Journal::flushed`] when it is written.
     pub fn take(&mut self, now: Mono, watermark: Seq) -> Settlement {
-        let next =
-            Settlement { worker: self.pending.worker, serial: self.pending.serial + 1, ..Settlement::default() };
+        let next = Settlement {
+            worker: self.pending.worker,
+            serial: self.pending.serial + 1,
+            ..Settlement::default()
+        };
         let mut settlement = std::mem::replace(&mut self.pending, next);
         settlement.watermark = watermark;
         self.written = watermark;

@@ -26,7 +26,8 @@ pub const RETRIES_DUE_MAX: usize = 256;
 pub enum Cursor {
     /// From commits as they happen.
     Live,
-    /// From the log: everything at or above `next` is still to be read.
+    /// From the log: everything at or above `next` is still to be read. Never read ahead of the worker's
+    /// own position, so that no event reaches the lane on two ways.
     /// `reading`: a page from there is under way.
     Lagging { next: Seq, reading: Option<Seq> },
     /// From nowhere yet: its old owner has not let go.
@@ -78,8 +79,8 @@ pub struct Lane {
     pub covered: BTreeSet<Seq>,
     /// The cursor row as it was last written.
     pub row: Option<Seq>,
-    /// Live events below this were read from the log already.
-    pub live_from: Seq,
+    /// Events below this were the old owner's, who has dealt with them.
+    pub adopted_from: Seq,
     /// It stands in line of its host.
     pub in_line: bool,
     /// Credit of the deficit round robin, bytes.
@@ -116,7 +117,7 @@ impl Lane {
             cursor,
             covered: BTreeSet::new(),
             row: None,
-            live_from: Seq(0),
+            adopted_from: Seq(0),
             in_line: false,
             credit: 0,
             fresh_streak: 0,

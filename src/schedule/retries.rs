@@ -48,10 +48,12 @@ impl RetryWindow {
         self.reading
     }
 
-    /// Rows due before this are looked for when a lane's parked retries are read.
+    /// Rows due before this may have been passed by already, so a lane's parked retries are looked for
+    /// up to it.
     #[must_use]
-    pub fn until(&self) -> UnixMillis {
-        self.through + Duration::from_millis(1)
+    pub fn until(&self, now: UnixMillis) -> UnixMillis {
+        let ahead = self.rest.map_or(self.through, |(_, until)| until.max(self.through));
+        ahead.max(now) + Duration::from_millis(1)
     }
 
     /// Whether a row due then must be kept in memory (its page is read already or being read).

@@ -120,6 +120,8 @@ pub struct Shard {
     pub(super) queued_bytes: usize,
     pub(super) expired: u64,
     pub(super) stopping: bool,
+    /// Wall time of the last `handle_timeout`.
+    wall: UnixMillis,
     scratch: Vec<FlightId>,
 }
 
@@ -153,6 +155,7 @@ impl Shard {
             queued_bytes: 0,
             expired: 0,
             stopping: false,
+            wall: UnixMillis(0),
             scratch: Vec::new(),
         };
         for (key, cursor) in lagging {
@@ -178,6 +181,7 @@ impl Shard {
 
     /// Time has passed: deadlines, due retries, reading ahead. Call it on every turn of the loop.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.wall = now.wall;
         let mut expired = std::mem::take(&mut self.scratch);
         self.flights.expire(now.mono, &mut expired);
         self.actions.extend(expired.drain(..).map(Action::Cancel));
@@ -366,7 +370,8 @@ impl Shard {
             lane.in_line = true;
             self.turns.enlist(lane.host, key);
         }
-        let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, .. });
+        let next = self.watermark.position().next();
+        let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, next: at } if at <= next);
         if lagging && !lane.hungry && lane.fresh.len() < FRESH_MAX / 4 {
             lane.hungry = true;
             self.hungry.push_back(key);
@@ -395,7 +400,7 @@ impl Shard {
             worker: self.options.worker,
             only: Some(key),
             after: None,
-            until: self.window.until(),
+            until: self.window.until(self.wall),
         }));
     }
 
@@ -451,7 +456,7 @@ impl Shard {
             if !lane.is_active() || lane.retries_due >= RETRIES_DUE_MAX {
                 lane.retries.remove(&seq);
                 lane.parked = true;
-                lane.parked_serial = self.journal.serial();
+                lane.parked_serial = self.journal.last_put();
                 self.refresh(key);
                 continue;
             }
@@ -489,7 +494,8 @@ impl Shard {
         let lane = self.lanes.get(&key)?;
         let retries = u64::try_from(lane.retries.len()).unwrap_or(u64::MAX);
         let fresh = u64::try_from(lane.fresh.len()).unwrap_or(u64::MAX);
-        let in_flight = || self.flights.iter().filter(|flight| flight.subscription == key && flight.retry.is_none());
+        let in_flight =
+            || self.flights.iter().filter(|flight| flight.subscription == key && flight.retry.is_none());
         let oldest = lane
             .fresh
             .front()

@@ -1,0 +1,56 @@
+# Everything a newcomer needs is `make demo` and `make test`; `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+# RocksDB takes 13 to 20 minutes to compile. It is compiled once per machine, into a directory that
+# outlives the checkout, and every profile links the same archive.
+CACHE ?= $(HOME)/.cache/postrider
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+include scripts/rocksdb.mk
+
+FOR ?= 30s
+RATE ?= 200
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+.PHONY: setup
+setup: ## install what is missing: C++ compiler, libclang (needs root or sudo on Debian)
+	@scripts/setup
+
+.PHONY: build
+build: setup $(ROCKSDB) ## build the binary
+	cargo build --release --locked
+
+.PHONY: demo
+demo: build ## the whole product on one screen: FOR=30s RATE=200
+	$(CARGO_TARGET_DIR)/release/postrider demo --for $(FOR) --rate $(RATE)
+
+.PHONY: test
+test: setup $(ROCKSDB) ## all tests: the pure core with its simulation, then the engine with real parts
+	cargo test --locked --no-default-features --lib --test sim --test tidy
+	cargo test --locked --release
+
+.PHONY: lint
+lint: setup $(ROCKSDB) ## format, lints, licences and sources of dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources
+	else echo 'cargo-deny is not installed: skipped (cargo install cargo-deny)'; fi
+
+.PHONY: bench
+bench: setup $(ROCKSDB) ## the benchmarks: figures, references, ratios
+	cargo bench --locked --bench engine
+
+.PHONY: sim
+sim: ## the simulation with more seeds: SIM_SEEDS=10000
+	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture
+
+.PHONY: fuzz
+fuzz: setup ## fuzz every target for FOR each (needs a nightly toolchain and cargo-fuzz)
+	scripts/fuzz $(FOR)

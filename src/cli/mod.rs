@@ -1,0 +1,170 @@
+//! The command line: one file per command, each a thin layer over the engine, its socket or its API.
+//!
+//! What a command prints for programs and people goes to stdout; what goes wrong is one clear line each
+//! on stderr and an exit code: 1 for a failure, 2 for a command that was written wrongly.
+
+mod check_config;
+mod demo;
+mod event_types;
+mod listen;
+mod pretty;
+mod send;
+mod serve;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::parse_duration;
+
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, about = "Delivers events to webhooks: durably, in one binary.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the engine
+    Serve {
+        /// Configuration; without it ./config.toml if it is there, else the defaults
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// See the whole product at work, with a receiver and realistic events
+    Demo(demo::DemoArgs),
+    /// Send one event, or a file of events, to a running engine
+    Send(send::SendArgs),
+    /// Receive deliveries and print them, for developing and testing
+    Listen(listen::ListenArgs),
+    /// Print the configuration that is in effect, or everything that is wrong with it
+    CheckConfig {
+        /// Configuration; without it ./config.toml if it is there, else the defaults
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// List the event types
+    EventTypes(event_types::EventTypesArgs),
+}
+
+/// Reads the process's arguments, does what they say, and says how it went.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve { config } => serve::run(config.as_deref()),
+        Command::Demo(args) => demo::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Listen(args) => listen::run(&args),
+        Command::CheckConfig { config } => check_config::run(config.as_deref()),
+        Command::EventTypes(args) => event_types::run(&args),
+    };
+    done.unwrap_or_else(|failure| {
+        for line in failure.lines {
+            say(&line);
+        }
+        ExitCode::FAILURE
+    })
+}
+
+/// What a command comes to.
+pub(crate) type Done = Result<ExitCode, Failure>;
+
+/// Why a command failed, in lines for people. Not an [`Error`] itself, so that `?` makes it of any.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    lines: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(line: impl Display) -> Self {
+        Self { lines: vec![format!("postrider: {line}")] }
+    }
+
+    /// For lines that say themselves what they are about, such as a file and a line of it.
+    pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> Self {
+        Self { lines: lines.into_iter().collect() }
+    }
+}
+
+impl<E: Error> From<E> for Failure {
+    /// One line: the error and what caused it.
+    fn from(error: E) -> Self {
+        let mut line = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !line.contains(&text) {
+                line = format!("{line}: {text}");
+            }
+            source = cause.source();
+        }
+        Self::new(line)
+    }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a line to stderr, if anybody listens.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// For clap: `500ms`, `15s`, `5m`, `2h`, `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write it as 500ms, 15s, 5m, 2h or 7d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_well_formed() {
+        Cli::command().debug_assert();
+        let check = |line: &str, fine: bool| {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert_eq!(parsed.is_ok(), fine, "{line}: {parsed:?}");
+        };
+        check("postrider serve", true);
+        check("postrider serve --config x.toml", true);
+        check("postrider demo --for 10s --rate 100", true);
+        check("postrider send --account a --type t --data {}", true);
+        check("postrider send --socket s --account a --type t --data {} --id i --timestamp t", true);
+        check("postrider send --file -", true);
+        check("postrider send", false);
+        check("postrider send --account a", false);
+        check("postrider send --file - --account a", false);
+        check("postrider listen --port 0 --status 500 --delay 2s", true);
+        check("postrider listen --status 99", false);
+        check("postrider listen --delay 2", false);
+        check("postrider listen --secret abc", false);
+        check("postrider listen --secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", true);
+        check("postrider check-config", true);
+        check("postrider event-types --json", true);
+        check("postrider", false);
+        check("postrider unknown", false);
+    }
+
+    #[test]
+    fn a_failure_is_one_line_with_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot start")]
+        struct Outer(#[source] io::Error);
+        let failure = Failure::from(Outer(io::Error::other("no disk")));
+        assert_eq!(failure.lines, ["postrider: cannot start: no disk"]);
+    }
+}

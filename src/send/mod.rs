@@ -1,0 +1,3 @@
+//! Sending.
+
+pub mod verify;

@@ -1,0 +1,167 @@
+//! What other threads hand to a worker: a bounded queue of commits, a list of other inputs, and one
+//! wake-up per burst.
+//!
+//! A full queue of commits is no loss: they are in the log. The mailbox notes that it refused one, and
+//! the worker reads on from the log instead. The other inputs are bounded by what a worker asked for and
+//! by the rate of durable changes of the configuration.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+use crossbeam::queue::{ArrayQueue, SegQueue};
+use tokio::sync::oneshot;
+
+use crate::log::api::{Commit, Input, Outbox};
+use crate::model::SubscriptionKey;
+use crate::schedule::Health;
+
+/// Commits that wait for a worker at most.
+pub const COMMITS_MAX: usize = 1024;
+/// Bytes of bodies that wait for a worker at most (one commit more than that may wait).
+pub const COMMITS_BYTES_MAX: usize = 32 << 20;
+
+/// A question that is answered between two turns of the loop.
+pub enum Question {
+    /// The health of these, `None` for those that this worker has never sent for.
+    Health { keys: Vec<SubscriptionKey>, reply: oneshot::Sender<Vec<Option<Health>>> },
+}
+
+pub struct Mailbox {
+    commits: ArrayQueue<Arc<Commit>>,
+    bytes: AtomicUsize,
+    inputs: SegQueue<Input>,
+    questions: SegQueue<Question>,
+    /// A commit was refused since the writer last set the worker live.
+    behind: AtomicBool,
+    waker: AtomicWaker,
+    /// The worker sleeps or is about to.
+    armed: AtomicBool,
+    /// When the worker last ran a turn, in milliseconds of the monotonic clock.
+    beat_ms: AtomicU64,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            commits: ArrayQueue::new(COMMITS_MAX),
+            bytes: AtomicUsize::new(0),
+            inputs: SegQueue::new(),
+            questions: SegQueue::new(),
+            behind: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            armed: AtomicBool::new(false),
+            beat_ms: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Mailbox {
+    pub fn ask(&self, question: Question) {
+        self.questions.push(question);
+        self.wake();
+    }
+
+    /// When the worker last ran, in milliseconds of the monotonic clock.
+    pub fn beat_ms(&self) -> u64 {
+        self.beat_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn beat(&self, now_ms: u64) {
+        self.beat_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn pop_commit(&self) -> Option<Arc<Commit>> {
+        let commit = self.commits.pop()?;
+        self.bytes.fetch_sub(commit.bytes, Ordering::Relaxed);
+        Some(commit)
+    }
+
+    pub(super) fn pop_input(&self) -> Option<Input> {
+        self.inputs.pop()
+    }
+
+    pub(super) fn pop_question(&self) -> Option<Question> {
+        self.questions.pop()
+    }
+
+    /// Whether a commit was refused. The flag stands until the writer says `Live`.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.commits.is_empty() && self.inputs.is_empty() && self.questions.is_empty()
+    }
+
+    /// Arms the wake-up. `false` where something is there already: then the worker must not sleep.
+    pub(super) fn arm(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.armed.store(true, Ordering::SeqCst);
+        let sleeps = self.is_empty();
+        if !sleeps {
+            self.armed.store(false, Ordering::SeqCst);
+        }
+        sleeps
+    }
+}
+
+impl Outbox for Mailbox {
+    fn try_commit(&self, commit: &Arc<Commit>) -> bool {
+        let fits = self.bytes.load(Ordering::Relaxed) < COMMITS_BYTES_MAX;
+        if fits && self.commits.push(Arc::clone(commit)).is_ok() {
+            self.bytes.fetch_add(commit.bytes, Ordering::Relaxed);
+            return true;
+        }
+        self.behind.store(true, Ordering::Release);
+        false
+    }
+
+    fn input(&self, input: Input) {
+        if matches!(input, Input::Live { .. }) {
+            self.behind.store(false, Ordering::Release);
+        }
+        self.inputs.push(input);
+    }
+
+    fn wake(&self) {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(bytes: usize) -> Arc<Commit> {
+        Arc::new(Commit { events: Vec::new(), index_version: 0, bytes })
+    }
+
+    #[test]
+    fn refuses_beyond_its_bounds_and_says_so() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.try_commit(&commit(COMMITS_BYTES_MAX)));
+        assert!(!mailbox.is_behind());
+        assert!(!mailbox.try_commit(&commit(1)), "too many bytes");
+        assert!(mailbox.is_behind());
+        assert!(mailbox.pop_commit().is_some());
+        mailbox.input(Input::Live { after: crate::model::Seq(1) });
+        assert!(!mailbox.is_behind());
+        for _ in 0..COMMITS_MAX {
+            assert!(mailbox.try_commit(&commit(1)));
+        }
+        assert!(!mailbox.try_commit(&commit(1)), "too many commits");
+    }
+
+    #[test]
+    fn does_not_sleep_over_what_is_there() {
+        let mailbox = Mailbox::default();
+        let waker = Waker::noop();
+        assert!(mailbox.arm(waker));
+        mailbox.input(Input::Stop);
+        assert!(!mailbox.arm(waker));
+    }
+}

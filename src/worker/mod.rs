@@ -1,0 +1,12 @@
+//! A worker: one core's loop. It takes what happened, asks its shard what to do, and does that.
+//!
+//! The loop decides nothing itself; see `schedule` for what does. It never blocks and never touches the
+//! store: a stalled write would stop its sockets.
+
+mod mailbox;
+mod observe;
+mod turn;
+
+pub use mailbox::{COMMITS_BYTES_MAX, COMMITS_MAX, Mailbox, Question};
+pub use observe::{Observer, Report};
+pub use turn::{Worker, WorkerOptions, spawn};

@@ -1,0 +1,187 @@
+//! The store of the simulation: what is written, in order, and what of it survives.
+//!
+//! Every write is an operation in a journal. A killed process keeps all of them; a power cut keeps those
+//! up to the last fsync and, by chance, some after it. The state is always the replay of the journal.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use postrider::model::{Attempt, Event, Seq, SubscriptionKey, UnixMillis};
+use postrider::route::{Index, owner};
+use postrider::schedule::Read;
+use postrider::schedule::pages::{Body, LogPage, RetryPage, SubscriptionPage};
+use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
+
+#[derive(Clone)]
+enum Write {
+    Events(Vec<Arc<Event>>),
+    Settled(Arc<Settlement>),
+}
+
+#[derive(Default)]
+pub struct Disk {
+    journal: Vec<Write>,
+    synced: usize,
+    pub events: Vec<Arc<Event>>,
+    pub attempts: BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>,
+    pub retries: BTreeMap<RetryKey, RetryRow>,
+    pub lagging: BTreeMap<SubscriptionKey, Seq>,
+    pub dead: BTreeMap<(SubscriptionKey, Seq), DeadRow>,
+    watermarks: BTreeMap<usize, Seq>,
+}
+
+/// Rows of one page, small so that paging is exercised.
+const PAGE: usize = 7;
+
+impl Disk {
+    pub fn append(&mut self, events: Vec<Arc<Event>>) {
+        self.write(Write::Events(events));
+        self.synced = self.journal.len();
+    }
+
+    pub fn settle(&mut self, settlement: Settlement) {
+        self.write(Write::Settled(Arc::new(settlement)));
+    }
+
+    fn write(&mut self, write: Write) {
+        self.apply(&write);
+        self.journal.push(write);
+    }
+
+    fn apply(&mut self, write: &Write) {
+        match write {
+            Write::Events(events) => self.events.extend(events.iter().cloned()),
+            Write::Settled(settlement) => {
+                for (key, attempt) in &settlement.attempts {
+                    self.attempts.entry((*key, attempt.seq)).or_default().push(attempt.clone());
+                }
+                for row in &settlement.retries_put {
+                    self.retries.insert(row.key, *row);
+                }
+                for key in &settlement.retries_delete {
+                    self.retries.remove(key);
+                }
+                for (key, cursor) in &settlement.lagging_put {
+                    self.lagging.insert(*key, *cursor);
+                }
+                for key in &settlement.lagging_delete {
+                    self.lagging.remove(key);
+                }
+                for row in &settlement.dead_put {
+                    self.dead.insert((row.subscription, row.seq), *row);
+                }
+                self.watermarks.insert(settlement.worker, settlement.watermark);
+            }
+        }
+    }
+
+    /// The machine loses power: what was not fsynced is cut off at `keep` writes after the last fsync.
+    pub fn power_cut(&mut self, keep: usize) {
+        let journal = std::mem::take(&mut self.journal);
+        let kept = (self.synced + keep).min(journal.len());
+        *self = Self::default();
+        for write in &journal[..kept] {
+            self.write(write.clone());
+        }
+        self.synced = kept;
+    }
+
+    pub fn unsynced(&self) -> usize {
+        self.journal.len() - self.synced
+    }
+
+    pub fn head(&self) -> Seq {
+        self.events.last().map_or(Seq(0), |event| event.seq)
+    }
+
+    /// The lowest watermark of all workers that ever were; none of a worker that never wrote one.
+    pub fn watermark(&self, workers: usize) -> Seq {
+        let all = (0..workers).map(|worker| self.watermarks.get(&worker).copied().unwrap_or_default());
+        all.chain(self.watermarks.values().copied()).min().unwrap_or_default()
+    }
+
+    fn from(&self, from: Seq) -> impl Iterator<Item = &Arc<Event>> {
+        let at = self.events.partition_point(|event| event.seq < from);
+        self.events[at..].iter()
+    }
+
+    fn is_settled(&self, key: SubscriptionKey, seq: Seq) -> bool {
+        self.attempts.contains_key(&(key, seq))
+    }
+
+    pub fn read_log(&self, index: &Index, worker: usize, from: Seq) -> LogPage {
+        let events: Vec<_> = self.from(from).take(PAGE).cloned().collect();
+        let mut settled = HashSet::new();
+        for event in &events {
+            index.for_each(event.account, event.type_bit, event.seq, worker, |subscription| {
+                if self.is_settled(subscription.key, event.seq) {
+                    settled.insert((subscription.key, event.seq));
+                }
+            });
+        }
+        let through = events.last().map_or(from.prev(), |event| event.seq);
+        LogPage { end: through >= self.head(), events, settled, through }
+    }
+
+    pub fn read_subscription(&self, read: &Read) -> Option<SubscriptionPage> {
+        let Read::Subscription { subscription, from, limit, .. } = read else { return None };
+        let (mut events, mut through) = (Vec::new(), from.prev());
+        for event in self.from(*from).take(PAGE * 3) {
+            if events.len() >= PAGE.min(*limit) {
+                break;
+            }
+            through = event.seq;
+            let wanted =
+                event.account == subscription.account && subscription.wants(event.type_bit, event.seq);
+            if wanted && !self.is_settled(subscription.key, event.seq) {
+                events.push(Arc::clone(event));
+            }
+        }
+        let end = through >= self.head();
+        Some(SubscriptionPage {
+            subscription: subscription.key,
+            from: *from,
+            events,
+            through,
+            end,
+            expired_below: None,
+        })
+    }
+
+    pub fn read_retries(
+        &self,
+        index: &Index,
+        worker: usize,
+        workers: usize,
+        only: Option<SubscriptionKey>,
+        after: Option<RetryKey>,
+        until: UnixMillis,
+    ) -> RetryPage {
+        let mine = |row: &&RetryRow| match only {
+            Some(key) => row.key.subscription == key,
+            None => index
+                .subscription(row.key.subscription)
+                .is_some_and(|sub| owner(sub.callback_url.authority(), workers) == worker),
+        };
+        let mut rows: Vec<RetryRow> = self
+            .retries
+            .values()
+            .filter(|row| after.is_none_or(|after| row.key > after) && row.key.due < until)
+            .filter(mine)
+            .take(PAGE + 1)
+            .copied()
+            .collect();
+        let more = rows.len() > PAGE;
+        rows.truncate(PAGE);
+        let next = if more { rows.last().map(|row| row.key) } else { None };
+        RetryPage { only, rows, until, next }
+    }
+
+    pub fn read_bodies(&self, wanted: &[(SubscriptionKey, Seq)]) -> Vec<Body> {
+        let body = |(subscription, seq): &(SubscriptionKey, Seq)| {
+            let event = self.from(*seq).next().filter(|event| event.seq == *seq).cloned();
+            Body { subscription: *subscription, seq: *seq, event }
+        };
+        wanted.iter().map(body).collect()
+    }
+}
