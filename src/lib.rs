@@ -1,4 +1,6 @@
 #[cfg(feature = "engine")]
+pub mod admin;
+#[cfg(feature = "engine")]
 pub mod cli;
 pub mod config;
 pub mod ingest;

@@ -49,6 +49,12 @@ impl EventMask {
         self.zip(other, |mine, theirs| mine | theirs)
     }
 
+    /// What is in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.zip(other, |mine, theirs| mine & theirs)
+    }
+
     /// What is in `self` and not in `other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {

@@ -1,0 +1,156 @@
+//! Errors as RFC 9457 problem bodies, each with a stable `code`.
+
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::ports::QueryError;
+use crate::model::Refused;
+use crate::registry::{ChangeError, FieldError};
+
+/// Seconds after which a refused request may be tried again.
+const RETRY_AFTER_SECS: &str = "1";
+
+/// An answer that says what is wrong.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    hint: Hint,
+}
+
+/// What a client is told in a header as well.
+#[derive(Clone, Copy, Debug)]
+enum Hint {
+    None,
+    /// How to authenticate.
+    Challenge,
+    /// When to try again.
+    RetryAfter,
+}
+
+impl Hint {
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::None => None,
+            Self::Challenge => {
+                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"postrider\"")))
+            }
+            Self::RetryAfter => Some((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS))),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'p> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'p str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'p [FieldError],
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new(), hint: Hint::None }
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such thing")
+    }
+
+    pub fn method_not_allowed() -> Self {
+        let detail = "this path does not know the method; see the Allow header";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+    }
+
+    pub fn unauthorized(detail: &str) -> Self {
+        Self { hint: Hint::Challenge, ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail) }
+    }
+
+    pub fn timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long")
+    }
+
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{}: {}", one.field, one.message),
+            many => format!("{} fields are not valid", many.len()),
+        };
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
+    }
+
+    pub fn field(field: &str, message: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError::new(field, message)])
+    }
+
+    fn unavailable(code: &'static str, detail: String) -> Self {
+        Self { hint: Hint::RetryAfter, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+    }
+
+    pub fn internal(detail: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let code = match refused {
+            Refused::QueueFull => "queue_full",
+            Refused::DiskReserve => "disk_reserve",
+            Refused::Store(_) => "store_unavailable",
+            Refused::Stopping => "stopping",
+        };
+        Self::unavailable(code, refused.to_string())
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChangeError::NotFound => Self::not_found(),
+            ChangeError::VersionMismatch { .. } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", detail)
+            }
+            ChangeError::Invalid(errors) => Self::invalid(errors),
+            ChangeError::TooManySubscriptions { .. } => {
+                Self::new(StatusCode::CONFLICT, "too_many_subscriptions", detail)
+            }
+            ChangeError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "registry_full", detail),
+            ChangeError::Store(refused) => refused.into(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        // These plain fields always become JSON; were they not to, the status still says what matters.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.hint.header());
+        (self.status, headers, body).into_response()
+    }
+}

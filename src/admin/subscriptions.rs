@@ -1,0 +1,136 @@
+//! Subscriptions: made, listed, shown, changed, deleted; and their secret.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{ETAG, HeaderValue, IF_MATCH, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::body::Json as JsonBody;
+use super::listing::Page;
+use super::problem::Problem;
+use super::query::RawQuery;
+use super::segments::Segments;
+use super::state::Admin;
+use super::subscription_view::SubscriptionView;
+use crate::model::{Subscription, SubscriptionId};
+use crate::registry::{Change, ChangeError, Changed, Draft, Patch, secret_text};
+
+fn view(admin: &Admin, sub: &Subscription) -> SubscriptionView {
+    SubscriptionView::new(sub, admin.healths.health(sub.key))
+}
+
+/// The subscription with its version as `ETag`.
+fn shown(admin: &Admin, sub: &Subscription) -> Response {
+    let mut response = Json(view(admin, sub)).into_response();
+    if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", sub.version)) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response
+}
+
+fn after(changed: &Changed) -> Result<&Subscription, Problem> {
+    let change = changed.subscriptions.first().and_then(|change| change.after.as_deref());
+    change.ok_or_else(|| Problem::internal("no subscription came of it"))
+}
+
+/// The version that a change is for, from `If-Match` (RFC 9110 §13.1.1: strong comparison).
+fn if_match(headers: &HeaderMap, sub: &Subscription) -> Result<Option<u64>, Problem> {
+    let mut values = headers.get_all(IF_MATCH).iter().peekable();
+    if values.peek().is_none() {
+        return Ok(None);
+    }
+    let present = format!("\"{}\"", sub.version);
+    let named = |value: &HeaderValue| {
+        let tags = value.to_str().unwrap_or_default();
+        tags.split(',').any(|tag| tag.trim() == "*" || tag.trim() == present)
+    };
+    if values.any(named) {
+        // Named again to the registry, since the version may have gone on by the time it decides.
+        Ok(Some(sub.version))
+    } else {
+        Err(ChangeError::VersionMismatch { present: sub.version }.into())
+    }
+}
+
+pub async fn list(
+    State(admin): State<Arc<Admin>>,
+    path: Segments,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let account = path.account(&admin)?;
+    let mut query = query.judge(&[]);
+    let limit = query.limit();
+    let last = query.cursor(|text| SubscriptionId::parse(text).ok());
+    query.done()?;
+    let subs = {
+        let registry = admin.registry();
+        let all = registry.subscriptions_of(account.key);
+        let start = last.map_or(0, |last| all.partition_point(|sub| sub.id <= last));
+        all.iter().skip(start).take(limit + 1).cloned().collect::<Vec<_>>()
+    };
+    let page = Page::take(subs.into_iter(), limit, |sub| view(&admin, sub), |last| last.id.to_string());
+    Ok(page.into_response())
+}
+
+pub async fn create(
+    State(admin): State<Arc<Admin>>,
+    path: Segments,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let account = path.new_account()?;
+    let draft = Draft::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    let changed = admin.change(Change::CreateSubscription { account, draft }).await?;
+    let sub = after(&changed)?;
+    let mut response = shown(&admin, sub);
+    *response.status_mut() = StatusCode::CREATED;
+    // An account's name has no character that a path would not carry as it is.
+    let location = format!("/api/v1/accounts/{}/subscriptions/{}", sub.account_name, sub.id);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub async fn show(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
+    Ok(shown(&admin, &*path.subscription(&admin)?))
+}
+
+pub async fn patch(
+    State(admin): State<Arc<Admin>>,
+    path: Segments,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let sub = path.subscription(&admin)?;
+    let if_match = if_match(&headers, &sub)?;
+    let patch = Patch::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    let (account, id) = (sub.account_name.clone(), sub.id.clone());
+    let changed = admin.change(Change::PatchSubscription { account, id, patch, if_match }).await?;
+    Ok(shown(&admin, after(&changed)?))
+}
+
+pub async fn delete(
+    State(admin): State<Arc<Admin>>,
+    path: Segments,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let sub = path.subscription(&admin)?;
+    let if_match = if_match(&headers, &sub)?;
+    let (account, id) = (sub.account_name.clone(), sub.id.clone());
+    admin.change(Change::DeleteSubscription { account, id, if_match }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn secret(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
+    let sub = path.subscription(&admin)?;
+    let body = json!({
+        "secret": secret_text(&sub.secret),
+        "publicKey": (admin.public_key)(&sub.secret),
+        "previousExpiresAt": null,
+    });
+    Ok(Json(body).into_response())
+}

@@ -1,0 +1,275 @@
+//! An admin port on a port of its own, and a client that speaks to it.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::admin::{
+    Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, Operator, Queries,
+    QueryError, Readiness, bind, start,
+};
+use crate::model::{
+    AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
+    Refused, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
+};
+use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions};
+use crate::telemetry::handles::ControlMetrics;
+use crate::telemetry::tests::local;
+
+pub const TOKEN: &str = "prt_operator";
+
+/// The registry without a store behind it: what is planned is installed at once.
+pub struct Memory {
+    registry: Arc<RwLock<Registry>>,
+    /// Events made so far, and a number that makes ids differ.
+    state: Mutex<(u64, u64)>,
+    pub refusing: Mutex<Option<Refused>>,
+}
+
+impl Memory {
+    fn plan(&self, change: Change) -> Result<Changed, ChangeError> {
+        if let Some(refused) = self.refusing.lock().expect("lock").clone() {
+            return Err(refused.into());
+        }
+        let (head, turn) = {
+            let mut state = self.state.lock().expect("lock");
+            state.1 += 1;
+            *state
+        };
+        let mut random = [0; 64];
+        random[32..40].copy_from_slice(&turn.to_be_bytes());
+        let mut registry = self.registry.write().expect("lock");
+        let now = UnixMillis(1_795_445_340_000 + turn);
+        let plan = registry.plan(change, Seq(head + 1), Seq(0), now, random)?;
+        Ok(registry.install(plan))
+    }
+}
+
+impl Changes for Memory {
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+        Box::pin(async move { self.plan(change) })
+    }
+}
+
+/// A log of one account in memory.
+#[derive(Default)]
+pub struct Shelf {
+    pub events: Mutex<Vec<Arc<Event>>>,
+    pub attempts: Mutex<BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>>,
+    /// Attempts asked for.
+    pub asked: Mutex<usize>,
+}
+
+impl Queries for Shelf {
+    fn events(&self, query: &EventsQuery) -> Result<EventsPage, QueryError> {
+        let events = self.events.lock().expect("lock");
+        let below = query.below.unwrap_or(Seq(u64::MAX));
+        let mut older = events.iter().rev().filter(|e| e.account == query.account && e.seq < below);
+        let mut page = EventsPage::default();
+        for event in older.by_ref().take(query.scan_max) {
+            let fits = query.types.contains(event.type_bit)
+                && query.since.is_none_or(|since| event.accepted_at >= since)
+                && query.until.is_none_or(|until| event.accepted_at < until);
+            if fits {
+                page.events.push(Arc::clone(event));
+            }
+            page.next = Some(event.seq);
+            if page.events.len() == query.limit {
+                break;
+            }
+        }
+        page.next = page.next.filter(|_| older.next().is_some());
+        Ok(page)
+    }
+
+    fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError> {
+        let events = self.events.lock().expect("lock");
+        Ok(events.iter().rev().find(|e| e.account == account && e.id() == id.as_str()).cloned())
+    }
+
+    fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
+        *self.asked.lock().expect("lock") += 1;
+        Ok(self.attempts.lock().expect("lock").get(&(subscription, seq)).cloned().unwrap_or_default())
+    }
+}
+
+struct Well;
+
+impl Healths for Well {
+    fn health(&self, _: SubscriptionKey) -> Health {
+        Health::default()
+    }
+}
+
+pub struct Bench {
+    pub address: SocketAddr,
+    pub admin: Arc<Admin>,
+    pub memory: Arc<Memory>,
+    pub shelf: Arc<Shelf>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), AdminError>>>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let catalogue = Arc::new(Catalogue::builtin());
+        let delivery = DeliveryOptions {
+            timeout: Duration::from_secs(15),
+            max_in_flight: 64,
+            rate_per_second: None,
+            ordering: Ordering::None,
+            on_blocked: OnBlocked::Block,
+            signature: SignatureScheme::V1,
+        };
+        let options =
+            RegistryOptions { catalogue: Arc::clone(&catalogue) as Arc<_>, webhooks_enabled: true, delivery };
+        let registry = Arc::new(RwLock::new(Registry::new(options)));
+        let memory = Arc::new(Memory {
+            registry: Arc::clone(&registry),
+            state: Mutex::new((0, 0)),
+            refusing: Mutex::new(None),
+        });
+        let shelf = Arc::new(Shelf::default());
+        let (telemetry, metrics) = local(ControlMetrics::new);
+        let admin = Arc::new(Admin {
+            operator: Operator::new(TOKEN),
+            registry,
+            catalogue,
+            changes: Arc::clone(&memory) as Arc<_>,
+            queries: Arc::clone(&shelf) as Arc<_>,
+            healths: Arc::new(Well),
+            readiness: Arc::new(Readiness::new(0, Mono(0))),
+            telemetry: Arc::new(telemetry),
+            metrics,
+            public_key: |_| None,
+        });
+        let bound = bind("127.0.0.1:0").expect("a free port");
+        let address = bound.address;
+        let (stop, stopped) = oneshot::channel();
+        let until = async move {
+            let _ = stopped.await;
+        };
+        let thread = start(bound, Arc::clone(&admin), until).expect("starts");
+        Self { address, admin, memory, shelf, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn stop(&mut self) {
+        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
+            let _ = stop.send(());
+            thread.join().expect("ends").expect("ends well");
+        }
+    }
+
+    /// Puts an event of `account` into the log, accepted at second `n` of 1970 where it is the nth.
+    pub fn event(&self, account: &str, id: &str, event_type: &str) -> Seq {
+        let name = AccountName::parse(account).expect("valid");
+        let account_key = self.admin.registry().account_key(&name).expect("there");
+        let mut state = self.memory.state.lock().expect("lock");
+        state.0 += 1;
+        let seq = Seq(state.0);
+        let timestamp = "2026-11-23T14:49:00.000Z";
+        let body = format!(
+            r#"{{"id":"{id}","type":"{event_type}","timestamp":"{timestamp}","accountId":"{account}","data":{{"n": 1.0}}}}"#
+        );
+        let bit = self.admin.catalogue.resolve(event_type).expect("known");
+        let len = u8::try_from(id.len()).expect("short");
+        let event = Event::new(seq, account_key, bit, UnixMillis(seq.0 * 1000), len, Bytes::from(body));
+        self.shelf.events.lock().expect("lock").push(Arc::new(event.expect("well-formed")));
+        seq
+    }
+
+    /// A request of the operator with a JSON body.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.request(method, path, &[], body.map(Value::to_string).as_deref())
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        let answer = self.call("GET", path, None);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        answer.json()
+    }
+
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let given = |name: &str| headers.iter().any(|(other, _)| *other == name);
+        if !given("authorization") {
+            head += &format!("authorization: Bearer {TOKEN}\r\n");
+        }
+        if body.is_some() && !given("content-type") {
+            head += "content-type: application/json\r\n";
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if let Some(body) = body {
+            head += &format!("content-length: {}\r\n", body.len());
+        }
+        self.raw(&format!("{head}\r\n{}", body.unwrap_or_default()))
+    }
+
+    pub fn raw(&self, bytes: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("sets");
+        // The server may answer and close before it has read all.
+        let _ = stream.write_all(bytes.as_bytes());
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        Answer::parse(&String::from_utf8_lossy(&text))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Self { status, headers, text: body.to_owned() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
+    }
+
+    /// Asserts a problem body and returns the names of its fields.
+    pub fn problem(&self, status: u16, code: &str) -> Vec<String> {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let body = self.json();
+        assert_eq!(body["code"], code, "{self:?}");
+        assert_eq!(body["status"], status);
+        assert!(body["title"].is_string() && body["detail"].is_string() && body["type"].is_string());
+        let errors = body["errors"].as_array().cloned().unwrap_or_default();
+        assert!(errors.iter().all(|error| error["message"].is_string()));
+        errors.iter().filter_map(|error| error["field"].as_str().map(str::to_owned)).collect()
+    }
+}
