@@ -10,3 +10,29 @@ pub mod network;
 pub mod outcome;
 pub mod sign;
 pub mod target;
+
+#[cfg(feature = "engine")]
+mod connections;
+#[cfg(feature = "engine")]
+pub mod dns;
+#[cfg(feature = "engine")]
+pub mod h1;
+#[cfg(feature = "engine")]
+mod host;
+#[cfg(feature = "engine")]
+mod job;
+#[cfg(feature = "engine")]
+pub mod pool;
+#[cfg(feature = "engine")]
+mod request;
+#[cfg(all(test, feature = "engine"))]
+mod tests;
+
+#[cfg(feature = "engine")]
+pub use dns::{ResolverHandle, ResolverOptions};
+#[cfg(feature = "engine")]
+pub use host::{CloseReason, ConnectionCounts};
+#[cfg(feature = "engine")]
+pub use job::{CancelReason, Job};
+#[cfg(feature = "engine")]
+pub use pool::{SendOptions, Sender};
