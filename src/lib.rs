@@ -15,3 +15,5 @@ pub mod send;
 pub mod settle;
 #[cfg(feature = "engine")]
 pub mod telemetry;
+#[cfg(feature = "engine")]
+pub mod worker;

@@ -1,3 +1,39 @@
-//! Sending.
+//! Sending: one attempt from a job to its outcome.
+//!
+//! `sign`, `target` and `outcome` decide and are pure. `dns`, `pool`, `request` and `h1` own names,
+//! sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
+//! (see [`pool::Sender::cancel`]), so that no deadline hangs on a runtime's timer.
+//! Deliberately absent: retries of attempts, breakers and rates, which `schedule` and `settle` decide,
+//! and following redirects, which nothing does.
 
+pub mod network;
+pub mod outcome;
+pub mod sign;
+pub mod target;
 pub mod verify;
+
+#[cfg(feature = "engine")]
+mod connections;
+#[cfg(feature = "engine")]
+pub mod dns;
+#[cfg(feature = "engine")]
+pub mod h1;
+#[cfg(feature = "engine")]
+mod host;
+#[cfg(feature = "engine")]
+mod job;
+#[cfg(feature = "engine")]
+pub mod pool;
+#[cfg(feature = "engine")]
+mod request;
+#[cfg(all(test, feature = "engine"))]
+mod tests;
+
+#[cfg(feature = "engine")]
+pub use dns::{ResolverHandle, ResolverOptions};
+#[cfg(feature = "engine")]
+pub use host::{CloseReason, ConnectionCounts};
+#[cfg(feature = "engine")]
+pub use job::{CancelReason, Job};
+#[cfg(feature = "engine")]
+pub use pool::{SendOptions, Sender};

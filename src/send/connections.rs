@@ -1,0 +1,298 @@
+//! The life of a pool's connections: opened when jobs want them, given jobs, read, parked, closed.
+//!
+//! Bounds: per host and in total. At the total bound the connection that was idle for longest gives
+//! way; where none is idle, hosts wait in line until one closes or becomes idle.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::SendRequest;
+
+use super::h1::{self, OVERHEAD_LEN_MAX, classify};
+use super::host::{CloseReason, Connection, ConnectionCounts, Host, ResponseFuture, State};
+use super::job::{Answer, Flight};
+use super::pool::{Place, Pool};
+use super::request::Body;
+use crate::model::{AttemptError, ErrorKind, Mono};
+
+/// How far a body has come.
+enum Progress {
+    Ended,
+    /// Longer than what is read, or cut off.
+    Broken,
+    Pending,
+}
+
+impl Pool {
+    fn count(&self, change: impl FnOnce(&mut ConnectionCounts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+
+    /// The newest idle connection to `host` that may be used, closing those that may not.
+    pub(super) fn pop_idle(self: &Rc<Self>, host: &Host, now: Mono) -> Option<Rc<Connection>> {
+        loop {
+            let connection = host.idle.borrow_mut().pop()?;
+            match self.worn_out(&connection, now) {
+                None => return Some(connection),
+                Some(reason) => self.close(&connection, reason),
+            }
+        }
+    }
+
+    /// Why an idle connection should take no further request.
+    fn worn_out(&self, connection: &Connection, now: Mono) -> Option<CloseReason> {
+        if !connection.is_ready() {
+            Some(CloseReason::Peer)
+        } else if now.since(connection.idle_since.get()) >= self.options.idle_timeout {
+            Some(CloseReason::Idle)
+        } else if now.since(connection.opened.get()) >= self.options.age_max {
+            Some(CloseReason::Age)
+        } else {
+            None
+        }
+    }
+
+    /// Opens as many connections as `host` has jobs for and the bounds leave.
+    pub(super) fn open_wanted(self: &Rc<Self>, host: &Rc<Host>) {
+        while host.wants_connection() && host.open.get() < self.options.max_connections_per_host.max(1) {
+            if self.connections.borrow().len() >= self.options.max_connections.max(1) && !self.evict() {
+                if !host.starved.replace(true) {
+                    self.starved.borrow_mut().push_back(host.clone());
+                }
+                return;
+            }
+            self.open(host);
+        }
+    }
+
+    fn open(self: &Rc<Self>, host: &Rc<Host>) {
+        let serial = self.next_serial.get();
+        self.next_serial.set(serial + 1);
+        let until = self.now() + self.options.connect_timeout;
+        let connection = Rc::new(Connection::new(serial, host.clone(), until));
+        host.open.set(host.open.get() + 1);
+        host.opening.set(host.opening.get() + 1);
+        self.connections.borrow_mut().insert(serial, connection.clone());
+        self.opening.borrow_mut().insert((until, serial), connection.clone());
+        monoio::spawn(h1::run(self.clone(), connection));
+    }
+
+    /// Closes the connection that was idle for longest. `false` where none is idle.
+    fn evict(self: &Rc<Self>) -> bool {
+        let oldest = |host: &Rc<Host>| host.idle.borrow().first().cloned();
+        let hosts = self.hosts.borrow();
+        let evicted = hosts.values().filter_map(oldest).min_by_key(|c| c.idle_since.get());
+        drop(hosts);
+        evicted.map(|connection| self.close(&connection, CloseReason::Evicted)).is_some()
+    }
+
+    pub(super) fn opened(self: &Rc<Self>, connection: &Rc<Connection>, send: SendRequest<Body>) {
+        self.leave_opening(connection);
+        self.count(|counts| counts.opened += 1);
+        connection.opened.set(self.now());
+        *connection.send.borrow_mut() = Some(send);
+        let first = connection.host.waiting_new.borrow_mut().pop_front();
+        let id = first.or_else(|| connection.host.waiting.borrow_mut().pop_front());
+        match id.and_then(|id| self.take_waiting(id)) {
+            Some(flight) => self.dispatch(connection, flight),
+            None => self.park(connection),
+        }
+    }
+
+    /// A connection that could not be opened: the job that waited for longest fails with it.
+    pub(super) fn open_failed(self: &Rc<Self>, connection: &Rc<Connection>, error: AttemptError) {
+        if connection.closed.get() {
+            return;
+        }
+        let first = connection.host.waiting_new.borrow_mut().pop_front();
+        let id = first.or_else(|| connection.host.waiting.borrow_mut().pop_front());
+        if let Some(flight) = id.and_then(|id| self.take_waiting(id)) {
+            self.complete(flight.job.id, flight.job.failed(error, self.now()));
+        }
+        self.close(connection, CloseReason::Connect);
+    }
+
+    fn take_waiting(&self, id: u64) -> Option<Flight> {
+        match self.jobs.borrow_mut().remove(&id) {
+            Some(Place::Waiting(flight)) => Some(*flight),
+            Some(Place::On(_)) | None => None,
+        }
+    }
+
+    /// Puts a job on a connection that is ready for one.
+    pub(super) fn dispatch(self: &Rc<Self>, connection: &Rc<Connection>, mut flight: Flight) {
+        let job = &flight.job;
+        let request = flight.request.take().map(|request| *request).unwrap_or_else(|| {
+            let mut stamp = self.stamp.borrow_mut();
+            stamp.set(job.started_at);
+            flight.prepared.request(&job.event, job.attempt, &mut stamp)
+        });
+        let response: ResponseFuture = match connection.send.borrow_mut().as_mut() {
+            Some(send) => Box::pin(send.try_send_request(request)),
+            None => return debug_assert!(false, "a job was put on a connection that is not open"),
+        };
+        let requests = connection.requests.get() + 1;
+        connection.requests.set(requests);
+        if requests > 1 {
+            self.count(|counts| counts.reused += 1);
+        }
+        connection.read_budget.set(OVERHEAD_LEN_MAX + self.options.max_response_size);
+        self.jobs.borrow_mut().insert(flight.job.id, Place::On(connection.clone()));
+        *connection.state.borrow_mut() = State::Head { flight, response };
+    }
+
+    /// Takes the answer as far as it has come. `ended`: nothing more will be read or written.
+    pub(super) fn advance(self: &Rc<Self>, connection: &Rc<Connection>, ended: bool) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        loop {
+            let next = match connection.state.replace(State::Nothing) {
+                State::Nothing => return,
+                State::Idle if ended => return self.close(connection, CloseReason::Peer),
+                State::Idle => State::Idle,
+                State::Head { flight, mut response } => match response.as_mut().poll(cx) {
+                    Poll::Ready(Ok(response)) => {
+                        let (head, body) = response.into_parts();
+                        let answer = Box::new(Answer::new(&head, &flight.job, self.now()));
+                        *connection.state.borrow_mut() = State::Body { flight, answer, body };
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => return self.unanswered(connection, flight, error),
+                    Poll::Pending => State::Head { flight, response },
+                },
+                State::Body { flight, mut answer, mut body } => {
+                    let progress = match self.read_body(&mut answer, &mut body, cx) {
+                        Progress::Pending if ended => Progress::Broken,
+                        progress => progress,
+                    };
+                    match progress {
+                        Progress::Pending => State::Body { flight, answer, body },
+                        Progress::Ended => {
+                            self.complete(flight.job.id, answer.finish(&flight.job, false));
+                            return self.released(connection, ended);
+                        }
+                        Progress::Broken => {
+                            self.complete(flight.job.id, answer.finish(&flight.job, true));
+                            return self.close(connection, CloseReason::Error);
+                        }
+                    }
+                }
+            };
+            *connection.state.borrow_mut() = next;
+            return;
+        }
+    }
+
+    fn read_body(&self, answer: &mut Answer, body: &mut Incoming, cx: &mut Context<'_>) -> Progress {
+        loop {
+            if body.is_end_stream() {
+                return Progress::Ended;
+            }
+            match std::pin::Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(None) => return Progress::Ended,
+                Poll::Ready(Some(Err(_))) => return Progress::Broken,
+                Poll::Ready(Some(Ok(frame))) => {
+                    answer.excerpt.push(frame.data_ref().map_or(&[], |data| data));
+                    if answer.excerpt.len() > self.options.max_response_size {
+                        return Progress::Broken;
+                    }
+                }
+                Poll::Pending => return Progress::Pending,
+            }
+        }
+    }
+
+    /// No answer: a request that surely was not sent goes out again on a new connection, once.
+    fn unanswered(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        mut flight: Flight,
+        mut error: TrySendError<Request<Body>>,
+    ) {
+        let unsent = error.take_message();
+        let reason = if unsent.is_some() { CloseReason::Peer } else { CloseReason::Error };
+        match unsent {
+            Some(request) if connection.requests.get() > 1 => {
+                let id = flight.job.id;
+                flight.request = Some(Box::new(request));
+                self.jobs.borrow_mut().insert(id, Place::Waiting(Box::new(flight)));
+                connection.host.waiting_new.borrow_mut().push_back(id);
+            }
+            Some(_) => {
+                let message = "the receiver closed the connection before the request was sent".to_owned();
+                let error = AttemptError { kind: ErrorKind::Reset, message };
+                self.complete(flight.job.id, flight.job.failed(error, self.now()));
+            }
+            None => {
+                let error = classify(error.error());
+                self.complete(flight.job.id, flight.job.failed(error, self.now()));
+            }
+        }
+        self.close(connection, reason);
+    }
+
+    /// A connection whose answer is complete: the next job, a rest, or the end.
+    fn released(self: &Rc<Self>, connection: &Rc<Connection>, ended: bool) {
+        if ended || !connection.is_ready() {
+            return self.close(connection, CloseReason::Peer);
+        }
+        if self.now().since(connection.opened.get()) >= self.options.age_max {
+            return self.close(connection, CloseReason::Age);
+        }
+        let id = connection.host.waiting.borrow_mut().pop_front();
+        match id.and_then(|id| self.take_waiting(id)) {
+            Some(flight) => self.dispatch(connection, flight),
+            None if !self.starved.borrow().is_empty() => self.close(connection, CloseReason::Evicted),
+            None => self.park(connection),
+        }
+    }
+
+    fn park(&self, connection: &Rc<Connection>) {
+        connection.idle_since.set(self.now());
+        *connection.state.borrow_mut() = State::Idle;
+        connection.host.idle.borrow_mut().push(connection.clone());
+    }
+
+    fn leave_opening(&self, connection: &Connection) {
+        if let Some(until) = connection.opening_until.take() {
+            self.opening.borrow_mut().remove(&(until, connection.serial));
+            connection.host.opening.set(connection.host.opening.get() - 1);
+        }
+    }
+
+    /// Takes a connection out of everything. Its task drops the socket when it runs next.
+    pub(super) fn close(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
+        if connection.closed.replace(true) {
+            return;
+        }
+        self.leave_opening(connection);
+        self.count(|counts| counts.close(reason));
+        let host = &connection.host;
+        host.open.set(host.open.get() - 1);
+        host.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
+        self.connections.borrow_mut().remove(&connection.serial);
+        *connection.send.borrow_mut() = None;
+        connection.wake();
+        self.open_wanted(host);
+        while self.connections.borrow().len() < self.options.max_connections.max(1) {
+            let Some(next) = self.starved.borrow_mut().pop_front() else { break };
+            next.starved.set(false);
+            self.open_wanted(&next);
+        }
+    }
+
+    /// Closes what was idle for too long, and forgets hosts that nobody speaks of.
+    pub(super) fn sweep(self: &Rc<Self>, now: Mono) {
+        let idle: Vec<_> = self.hosts.borrow().values().flat_map(|h| h.idle.borrow().clone()).collect();
+        for connection in idle {
+            if let Some(reason) = self.worn_out(&connection, now) {
+                self.close(&connection, reason);
+            }
+        }
+        self.hosts.borrow_mut().retain(|_, host| Rc::strong_count(host) > 1);
+    }
+}

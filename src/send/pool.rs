@@ -1,0 +1,302 @@
+//! A worker's sender: which connection takes which job.
+//!
+//! One task per connection (`h1`), none per delivery: a job is put on an idle connection at once, and
+//! otherwise waits at its host until one is free or newly opened. Everything is on one thread; the
+//! worker's loop starts jobs, cancels those whose deadline is over, calls [`Sender::tick`], and drains
+//! completions. Deliberately absent: timers of the runtime, which fire only when nothing else runs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+
+use super::dns::ResolverHandle;
+use super::h1;
+use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
+use super::job::{self, CancelReason, Flight, Job};
+use super::request::{Prepared, PreparedCache, Stamp};
+use super::target::Egress;
+use crate::model::{AttemptError, Authority, ErrorKind, Mono, Outcome, Subscription};
+
+/// How often idle connections are looked through.
+const SWEEP_PERIOD: Duration = Duration::from_secs(5);
+
+/// How a worker sends.
+#[derive(Clone, Debug)]
+pub struct SendOptions {
+    pub egress: Egress,
+    /// Over resolving and connecting.
+    pub connect_timeout: Duration,
+    /// Bytes of a response's body that are read at most.
+    pub max_response_size: usize,
+    pub max_connections_per_host: usize,
+    /// Of this worker, to all hosts. At the bound idle connections give way, then jobs wait.
+    pub max_connections: usize,
+    /// An idle connection is closed after this long (and at most 5 s more).
+    pub idle_timeout: Duration,
+    /// A connection takes no further request after this long.
+    pub age_max: Duration,
+    pub clock: fn() -> Mono,
+}
+
+impl SendOptions {
+    /// The defaults of the contract, §2.
+    #[must_use]
+    pub fn new(clock: fn() -> Mono) -> Self {
+        Self {
+            egress: Egress::default(),
+            connect_timeout: Duration::from_secs(5),
+            max_response_size: 64 * 1024,
+            max_connections_per_host: 32,
+            max_connections: 16 * 1024,
+            idle_timeout: Duration::from_secs(60),
+            age_max: Duration::from_secs(600),
+            clock,
+        }
+    }
+}
+
+/// Sends one worker's attempts. Needs the monoio runtime of that worker.
+///
+/// The worker's loop, each time it runs: [`Self::drain_completions`], [`Self::start`] what is due,
+/// [`Self::cancel`] what is over its deadline, [`Self::tick`]; then it sleeps until its waker is woken
+/// or the time that `tick` told has come. Dropping it closes all connections; jobs that were in
+/// flight then have no outcome.
+pub struct Sender(Rc<Pool>);
+
+impl Sender {
+    #[must_use]
+    pub fn new(options: SendOptions, resolver: ResolverHandle) -> Self {
+        Self(Rc::new(Pool {
+            options,
+            resolver,
+            scratch: Rc::new(RefCell::new(vec![0; h1::SCRATCH_LEN])),
+            stamp: RefCell::new(Stamp::new()),
+            prepared: RefCell::default(),
+            hosts: RefCell::default(),
+            jobs: RefCell::default(),
+            connections: RefCell::default(),
+            opening: RefCell::default(),
+            starved: RefCell::default(),
+            next_serial: Cell::new(0),
+            next_sweep: Cell::new(Mono(0)),
+            completions: RefCell::default(),
+            waker: RefCell::default(),
+            counts: Cell::default(),
+        }))
+    }
+
+    /// Makes an attempt. Never blocks; its outcome comes among the completions, perhaps at once.
+    pub fn start(&self, job: Job) {
+        self.0.start(job);
+    }
+
+    /// Ends a job now. It completes with [`ErrorKind::Timeout`] (or, where the engine stops, with
+    /// [`ErrorKind::Reset`]), whatever it was waiting for; but where the headers of its answer are
+    /// there, they decide. Nothing happens where it has completed already.
+    pub fn cancel(&self, id: u64, why: CancelReason) {
+        self.0.cancel(id, why);
+    }
+
+    /// Appends what has completed.
+    pub fn drain_completions(&self, into: &mut Vec<(u64, Outcome)>) {
+        into.append(&mut self.0.completions.borrow_mut());
+    }
+
+    /// Whom to wake when there are completions to drain: once, until they are drained.
+    pub fn set_waker(&self, waker: &Waker) {
+        let mut mine = self.0.waker.borrow_mut();
+        if !mine.as_ref().is_some_and(|mine| mine.will_wake(waker)) {
+            *mine = Some(waker.clone());
+        }
+    }
+
+    /// Gives up attempts to connect that take too long and closes what was idle for too long. To be
+    /// called each time the loop runs (it costs next to nothing); tells when it wants to be called again.
+    pub fn tick(&self, now: Mono) -> Option<Mono> {
+        self.0.tick(now)
+    }
+
+    /// Jobs that have not completed.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.0.jobs.borrow().len()
+    }
+
+    #[must_use]
+    pub fn connections(&self) -> ConnectionCounts {
+        ConnectionCounts { open: self.0.connections.borrow().len(), ..self.0.counts.get() }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        for host in self.0.hosts.borrow().values() {
+            host.waiting.borrow_mut().clear();
+            host.waiting_new.borrow_mut().clear();
+        }
+        self.0.starved.borrow_mut().clear();
+        let all: Vec<_> = self.0.connections.borrow().values().cloned().collect();
+        for connection in all {
+            self.0.close(&connection, CloseReason::Shutdown);
+        }
+        self.0.jobs.borrow_mut().clear();
+    }
+}
+
+/// Where a job is.
+pub(super) enum Place {
+    /// At its host, in one of the two queues.
+    Waiting(Box<Flight>),
+    On(Rc<Connection>),
+}
+
+/// The state behind a [`Sender`], shared with the tasks of its connections.
+pub(super) struct Pool {
+    pub(super) options: SendOptions,
+    pub(super) resolver: ResolverHandle,
+    pub(super) scratch: Rc<RefCell<Vec<u8>>>,
+    pub(super) stamp: RefCell<Stamp>,
+    prepared: RefCell<PreparedCache>,
+    /// Those that have a connection, a waiting job, or a prepared subscription.
+    pub(super) hosts: RefCell<HashMap<Authority, Rc<Host>>>,
+    pub(super) jobs: RefCell<HashMap<u64, Place, FixedState>>,
+    /// Open or being opened, by serial.
+    pub(super) connections: RefCell<HashMap<u64, Rc<Connection>, FixedState>>,
+    /// Those being opened, by the time at which that is given up.
+    pub(super) opening: RefCell<BTreeMap<(Mono, u64), Rc<Connection>>>,
+    /// Hosts that wait for room under `max_connections`, each once.
+    pub(super) starved: RefCell<VecDeque<Rc<Host>>>,
+    pub(super) next_serial: Cell<u64>,
+    pub(super) next_sweep: Cell<Mono>,
+    completions: RefCell<Vec<(u64, Outcome)>>,
+    waker: RefCell<Option<Waker>>,
+    pub(super) counts: Cell<ConnectionCounts>,
+}
+
+impl Pool {
+    pub(super) fn now(&self) -> Mono {
+        (self.options.clock)()
+    }
+
+    fn start(self: &Rc<Self>, job: Job) {
+        let prepared = match self.prepare(&job.subscription) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.complete(job.id, job.failed(error, job.started)),
+        };
+        let host = prepared.host.clone();
+        let flight = Flight { job, prepared, request: None };
+        match self.pop_idle(&host, flight.job.started) {
+            Some(connection) => self.dispatch(&connection, flight),
+            None => {
+                host.waiting.borrow_mut().push_back(flight.job.id);
+                self.jobs.borrow_mut().insert(flight.job.id, Place::Waiting(Box::new(flight)));
+                self.open_wanted(&host);
+            }
+        }
+    }
+
+    fn prepare(&self, subscription: &Subscription) -> Result<Rc<Prepared>, AttemptError> {
+        self.prepared.borrow_mut().get(subscription, || {
+            let authority = subscription.callback_url.authority();
+            self.options.egress.check_scheme(authority.tls).map_err(|forbidden| AttemptError {
+                kind: ErrorKind::Egress,
+                message: forbidden.to_string(),
+            })?;
+            if authority.tls {
+                return Err(AttemptError {
+                    kind: ErrorKind::Tls,
+                    message: "this build of the engine has no TLS: it delivers to http:// only".to_owned(),
+                });
+            }
+            Prepared::new(subscription, self.host(authority))
+        })
+    }
+
+    fn host(&self, authority: &Authority) -> Rc<Host> {
+        let mut hosts = self.hosts.borrow_mut();
+        if let Some(host) = hosts.get(authority) {
+            return host.clone();
+        }
+        let host = Rc::new(Host::new(authority.clone()));
+        hosts.insert(authority.clone(), host.clone());
+        host
+    }
+
+    fn cancel(self: &Rc<Self>, id: u64, why: CancelReason) {
+        let Some(place) = self.jobs.borrow_mut().remove(&id) else { return };
+        let now = self.now();
+        match place {
+            Place::Waiting(flight) => {
+                let host = &flight.prepared.host;
+                let after = now.since(flight.job.started);
+                let error = job::cancelled(why, host.stage_text(), after);
+                remove(&mut host.waiting.borrow_mut(), id);
+                remove(&mut host.waiting_new.borrow_mut(), id);
+                self.complete(id, flight.job.failed(error, now));
+            }
+            Place::On(connection) => {
+                match connection.state.replace(State::Nothing) {
+                    State::Head { flight, .. } => {
+                        let after = now.since(flight.job.started);
+                        let error = job::cancelled(why, "waiting for the answer", after);
+                        self.complete(id, flight.job.failed(error, now));
+                    }
+                    State::Body { flight, answer, .. } => {
+                        self.complete(id, answer.finish(&flight.job, true));
+                    }
+                    State::Nothing | State::Idle => {}
+                }
+                self.close(&connection, CloseReason::Cancelled);
+            }
+        }
+    }
+
+    pub(super) fn complete(&self, id: u64, outcome: Outcome) {
+        self.jobs.borrow_mut().remove(&id);
+        let mut completions = self.completions.borrow_mut();
+        completions.push((id, outcome));
+        if completions.len() == 1 {
+            if let Some(waker) = self.waker.borrow().as_ref() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn tick(self: &Rc<Self>, now: Mono) -> Option<Mono> {
+        loop {
+            let late = self.opening.borrow().first_key_value().map(|((until, _), c)| (*until, c.clone()));
+            let Some((_, connection)) = late.filter(|(until, _)| *until <= now) else { break };
+            let within = format!("within {} ms", self.options.connect_timeout.as_millis());
+            let authority = &connection.host.authority;
+            let error = match connection.host.stage.get() {
+                Stage::Resolving => AttemptError {
+                    kind: ErrorKind::Dns,
+                    message: format!("cannot resolve {} {within}", authority.host),
+                },
+                Stage::Connecting => AttemptError {
+                    kind: ErrorKind::Connect,
+                    message: format!("cannot connect to {authority} {within}"),
+                },
+            };
+            self.open_failed(&connection, error);
+        }
+        if self.next_sweep.get() <= now {
+            self.sweep(now);
+            self.next_sweep.set(now + SWEEP_PERIOD);
+        }
+        let until = self.opening.borrow().first_key_value().map(|((until, _), _)| *until);
+        let sweep = (!self.connections.borrow().is_empty()).then(|| self.next_sweep.get());
+        until.into_iter().chain(sweep).min()
+    }
+}
+
+/// Takes `id` out of a queue. What is cancelled is mostly the oldest, so it is found early.
+fn remove(queue: &mut VecDeque<u64>, id: u64) {
+    if let Some(at) = queue.iter().position(|other| *other == id) {
+        queue.remove(at);
+    }
+}

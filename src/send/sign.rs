@@ -1,0 +1,229 @@
+//! Signatures by Standard Webhooks 1.0.0: `v1,<base64 HMAC-SHA256>` over `id.timestamp.body`.
+//!
+//! A [`Signer`] holds the HMAC state after the key was mixed in, so that an attempt pays only for its
+//! own bytes. Several signatures (a rotated secret that is still valid, later `v1a`) stand side by side
+//! in one header value, separated by a space. Deliberately absent: making secrets, which needs
+//! randomness, and checking signatures, which is the receiver's work (`verify`).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac as _};
+use sha2::{Digest as _, Sha256};
+
+/// What a secret's text begins with.
+pub const SECRET_PREFIX: &str = "whsec_";
+/// Key bytes at least (contract §4).
+pub const SECRET_LEN_MIN: usize = 24;
+/// Key bytes at most (contract §4).
+pub const SECRET_LEN_MAX: usize = 64;
+/// Bytes of one `v1` signature: `v1,` and 44 characters of base64.
+pub const SIGNATURE_V1_LEN: usize = 3 + 44;
+
+/// Why a secret was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    #[error("must begin with `whsec_`")]
+    Prefix,
+    #[error("must be base64 after `whsec_`")]
+    Base64,
+    #[error("must hold 24 to 64 bytes, has {0}")]
+    Length(usize),
+}
+
+/// A signing secret: 24 to 64 bytes. `Debug` never shows them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    /// # Errors
+    /// Fewer than 24 or more than 64 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SecretError> {
+        if (SECRET_LEN_MIN..=SECRET_LEN_MAX).contains(&bytes.len()) {
+            Ok(Self(bytes.into()))
+        } else {
+            Err(SecretError::Length(bytes.len()))
+        }
+    }
+
+    /// Reads `whsec_` and base64.
+    ///
+    /// # Errors
+    /// Everything that [`SecretError`] names.
+    pub fn parse(text: &str) -> Result<Self, SecretError> {
+        let encoded = text.strip_prefix(SECRET_PREFIX).ok_or(SecretError::Prefix)?;
+        Self::from_bytes(&STANDARD.decode(encoded).map_err(|_| SecretError::Base64)?)
+    }
+
+    /// `whsec_` and base64: for the one who may see it, and for nothing else.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::from(SECRET_PREFIX);
+        STANDARD.encode_string(&self.0, &mut text);
+        text
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Bytes of a block of SHA-256: what HMAC pads its key to.
+const BLOCK_LEN: usize = 64;
+
+/// One key, ready to sign.
+#[derive(Clone)]
+pub struct Signer(Hmac<Sha256>);
+
+impl Signer {
+    #[must_use]
+    pub fn new(secret: &Secret) -> Self {
+        Self::from_key(secret.as_bytes())
+    }
+
+    /// From raw key bytes of any length (a key longer than a block is hashed first, as HMAC says).
+    #[must_use]
+    pub fn from_key(key: &[u8]) -> Self {
+        let mut block = [0; BLOCK_LEN];
+        let hashed;
+        let short = if key.len() > BLOCK_LEN {
+            hashed = Sha256::digest(key);
+            hashed.as_slice()
+        } else {
+            key
+        };
+        for (to, from) in block.iter_mut().zip(short) {
+            *to = *from;
+        }
+        Self(Hmac::new(&block.into()))
+    }
+
+    /// The HMAC over `id.timestamp.body`.
+    #[must_use]
+    pub fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(id.as_bytes());
+        mac.update(b".");
+        mac.update(timestamp.as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Appends `v1,<base64>` to `out`.
+    pub fn sign_into(&self, id: &str, timestamp: &str, body: &[u8], out: &mut String) {
+        out.push_str("v1,");
+        STANDARD.encode_string(self.mac(id, timestamp, body), out);
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer(…)")
+    }
+}
+
+/// All keys whose signatures a delivery carries, in the order in which they are written.
+#[derive(Clone, Debug)]
+pub struct Signers(Vec<Signer>);
+
+impl Signers {
+    #[must_use]
+    pub fn new(signers: Vec<Signer>) -> Self {
+        Self(signers)
+    }
+
+    /// Bytes of the header value that [`Self::sign_into`] writes.
+    #[must_use]
+    pub fn len_signed(&self) -> usize {
+        self.0.len() * (SIGNATURE_V1_LEN + 1)
+    }
+
+    /// Appends the value of `webhook-signature` to `out`.
+    pub fn sign_into(&self, id: &str, timestamp: &str, body: &[u8], out: &mut String) {
+        for (n, signer) in self.0.iter().enumerate() {
+            if n > 0 {
+                out.push(' ');
+            }
+            signer.sign_into(id, timestamp, body, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const BODY: &[u8] = b"{\"test\": 2432232314}";
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    #[test]
+    fn public_vector() {
+        let signer = Signer::new(&Secret::parse(SECRET).expect("valid"));
+        let mut out = String::new();
+        signer.sign_into(ID, "1614265330", BODY, &mut out);
+        assert_eq!(out, SIGNATURE);
+        assert_eq!(out.len(), SIGNATURE_V1_LEN);
+    }
+
+    #[test]
+    fn several_signatures_stand_side_by_side() {
+        let old = Signer::new(&Secret::parse(SECRET).expect("valid"));
+        let new = Signer::from_key(&[9; 32]);
+        let mut out = String::new();
+        let both = Signers::new(vec![new, old]);
+        both.sign_into(ID, "1614265330", BODY, &mut out);
+        let parts: Vec<_> = out.split(' ').collect();
+        assert_eq!(parts.len(), 2);
+        assert_eq!(parts[1], SIGNATURE);
+        assert!(out.len() <= both.len_signed());
+    }
+
+    #[test]
+    fn secrets() {
+        let check = |text: &str, want: Result<usize, SecretError>| {
+            assert_eq!(Secret::parse(text).map(|secret| secret.as_bytes().len()), want, "{text}");
+        };
+        check(SECRET, Ok(24));
+        check("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Err(SecretError::Prefix));
+        check("whsec_", Err(SecretError::Length(0)));
+        check("whsec_!!!!", Err(SecretError::Base64));
+        check("whsec_AAAA", Err(SecretError::Length(3)));
+        check(&format!("whsec_{}", STANDARD.encode([1; 64])), Ok(64));
+        check(&format!("whsec_{}", STANDARD.encode([1; 65])), Err(SecretError::Length(65)));
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        let secret = Secret::parse(SECRET).expect("valid");
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+        assert_eq!(format!("{:?}", Signer::new(&secret)), "Signer(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_bytes_both_ways(bytes in proptest::collection::vec(any::<u8>(), 24..=64)) {
+            let secret = Secret::from_bytes(&bytes).expect("in bounds");
+            prop_assert_eq!(Secret::parse(&secret.to_text()), Ok(secret));
+        }
+
+        #[test]
+        fn any_key_signs_as_hmac_does(key in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut mac = <Hmac<Sha256> as hmac::Mac>::new_from_slice(&key).expect("any length");
+            mac.update(b"a.1.b");
+            let want: [u8; 32] = mac.finalize().into_bytes().into();
+            prop_assert_eq!(Signer::from_key(&key).mac("a", "1", b"b"), want);
+        }
+    }
+}
