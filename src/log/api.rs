@@ -35,30 +35,20 @@ pub enum Appended {
     Duplicate,
 }
 
-/// Why nothing of a request was taken. All of them may be tried again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("the engine's queue is full")]
-    QueueFull,
-    #[error("the disk is below its reserve")]
-    DiskReserve,
-    #[error("the store cannot write: {0}")]
-    Store(String),
-    #[error("the engine is stopping")]
-    Stopping,
-}
-
 /// One commit's events, as workers get them.
 #[derive(Debug)]
 pub struct Commit {
     pub events: Vec<Arc<Event>>,
+    /// The index of this version or a newer one routes them; its [`Input::Changed`] came before.
+    pub index_version: u64,
+    /// Bytes of all bodies together.
+    pub bytes: usize,
 }
 
 /// What a worker is told, besides commits. In the order in which it happened.
-#[derive(Debug)]
 pub enum Input {
-    /// A subscription is new, changed or gone.
-    Changed(Changed),
+    /// The configuration changed; `index` is the first that has it.
+    Changed { changed: Arc<Changed>, index: Arc<Index> },
     /// Part of the log from where the worker is; see [`Read::Log`].
     LogPage(LogPage),
     /// See [`Read::Subscription`].
@@ -75,73 +65,6 @@ pub enum Input {
     Adopt(Released),
     /// Start nothing new, let what is in flight end, settle, and leave.
     Stop,
-}
-
-/// What may be asked of the readers. Each is answered by the [`Input`] of the same name, or, where the
-/// store fails, asked again by the reader after a pause: a worker always gets its answer.
-#[derive(Clone, Debug)]
-pub enum Read {
-    /// The log from `from` on, with the pairs of this worker that are settled already.
-    Log { worker: usize, from: Seq },
-    /// What `subscription` wants from `from` on, through its account's index.
-    Subscription { worker: usize, subscription: Arc<Subscription>, from: Seq },
-    /// Retries due from `after` (exclusive; `None`: from the beginning) until `until` (exclusive), of
-    /// this worker's subscriptions only.
-    Retries { worker: usize, only: Option<SubscriptionKey>, after: Option<RetryKey>, until: UnixMillis },
-    /// The events at these places.
-    Bodies { worker: usize, wanted: Vec<(SubscriptionKey, Seq)> },
-}
-
-/// Events that one page brings at most.
-pub const PAGE_EVENTS_MAX: usize = 1024;
-/// Bytes of bodies that one page brings at most (one event more than that may come).
-pub const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Retries that one page brings at most.
-pub const PAGE_RETRIES_MAX: usize = 4096;
-
-/// Part of the log.
-#[derive(Debug)]
-pub struct LogPage {
-    pub events: Vec<Arc<Event>>,
-    /// Pairs that have an attempt row already: delivered, among the retries, or dead.
-    pub settled: HashSet<(SubscriptionKey, Seq)>,
-    /// Everything up to and including this was looked at.
-    pub through: Seq,
-    /// Nothing was above `through` at the time of reading.
-    pub end: bool,
-}
-
-/// What one subscription wants from part of the log. Settled pairs are left out.
-#[derive(Debug)]
-pub struct SubscriptionPage {
-    pub subscription: SubscriptionKey,
-    pub events: Vec<Arc<Event>>,
-    /// Everything up to and including this was looked at.
-    pub through: Seq,
-    /// Nothing was above `through` at the time of reading.
-    pub end: bool,
-    /// Retention had dropped what lay between the asked `from` and this (exclusive), where set.
-    pub expired_below: Option<Seq>,
-}
-
-/// Waiting retries, by due time.
-#[derive(Debug)]
-pub struct RetryPage {
-    pub only: Option<SubscriptionKey>,
-    pub rows: Vec<RetryRow>,
-    /// Everything due before this was looked at (`until` of the request where the page was not full).
-    pub until: UnixMillis,
-    /// Where to go on inside the asked window; `None` where it is done.
-    pub next: Option<RetryKey>,
-}
-
-/// An event that was asked for by its place.
-#[derive(Debug)]
-pub struct Body {
-    pub subscription: SubscriptionKey,
-    pub seq: Seq,
-    /// `None` where retention has dropped it.
-    pub event: Option<Arc<Event>>,
 }
 
 /// How the log reaches one worker. The queue behind it is bounded for commits only: the number of
@@ -163,8 +86,6 @@ pub struct Recovered {
     pub watermark: Seq,
     /// Cursors of lagging subscriptions.
     pub lagging: Vec<(SubscriptionKey, Seq)>,
-    /// Whether `retries` has any row.
     pub retries_waiting: u64,
     pub dead_letters: u64,
-    pub accounts: Vec<(AccountKey, AccountName)>,
 }

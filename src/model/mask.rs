@@ -63,6 +63,16 @@ impl EventMask {
         Self(words)
     }
 
+    /// How many types of the set have a lower bit.
+    #[must_use]
+    pub fn rank(&self, bit: TypeBit) -> usize {
+        let word = usize::from(bit.0 >> 6);
+        let below = (1u64 << (bit.0 & 63)) - 1;
+        let whole: u32 = self.0.iter().take(word).map(|word| word.count_ones()).sum();
+        let part = self.0.get(word).map_or(0, |word| (word & below).count_ones());
+        usize::try_from(whole + part).unwrap_or(0)
+    }
+
     /// The types in the set, lowest bit first.
     pub fn bits(&self) -> impl Iterator<Item = TypeBit> + '_ {
         (0..=u8::MAX).map(TypeBit).filter(|bit| self.contains(*bit))
@@ -85,6 +95,9 @@ mod tests {
         let mask = EventMask::of(all.map(TypeBit));
         assert_eq!(mask.bits().map(|b| b.0).collect::<Vec<_>>(), all);
         assert!(!mask.contains(TypeBit(1)));
+        for (rank, bit) in mask.bits().enumerate() {
+            assert_eq!(mask.rank(bit), rank);
+        }
         let high = EventMask::of([TypeBit(255)]);
         assert_eq!(mask.minus(&high).union(&high), mask);
         assert!(EventMask::NONE.is_empty() && !mask.is_empty());

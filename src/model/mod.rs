@@ -8,6 +8,7 @@ pub mod event;
 pub mod ids;
 pub mod mask;
 pub mod outcome;
+pub mod refused;
 pub mod subscription;
 pub mod time;
 pub mod url;
@@ -17,8 +18,10 @@ pub use event::{Event, NewEvent, Seq};
 pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey};
 pub use mask::{EventMask, TypeBit};
 pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
+pub use refused::Refused;
 pub use subscription::{
-    CustomHeader, DeliveryOptions, Epoch, OnBlocked, Ordering, SignatureScheme, Status, Subscription,
+    CustomHeader, DeliveryOptions, DisabledReason, Epoch, OnBlocked, Ordering, SignatureScheme, Status,
+    Subscription,
 };
 pub use time::{Mono, Now, UnixMillis};
 pub use url::{Authority, CallbackUrl};

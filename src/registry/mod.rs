@@ -1,6 +1,29 @@
-//! placeholder
-pub enum Change {}
-#[derive(Debug)]
-pub struct ChangeError;
-#[derive(Debug)]
-pub struct Changed;
+//! The registry: accounts, their subscriptions and their feature flags, and the rules for changing them.
+//!
+//! Pure. A change goes three ways on purpose: [`Registry::plan`] decides and mutates nothing, the log
+//! makes the plan's rows durable, [`Registry::install`] makes it true. So nothing is ever answered, routed
+//! or shown that a power cut could take back. What people send is parsed once, with every error at once
+//! ([`Draft`], [`Patch`]); a value that exists is valid.
+//!
+//! Deliberately absent: writing rows (the log does), routing (`route`), and tokens.
+
+mod change;
+mod draft;
+mod field;
+mod headers;
+mod id;
+mod planning;
+mod rows;
+mod selectors;
+mod state;
+mod words;
+
+pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange};
+pub use draft::{DeliveryPatch, Draft, Field, Patch};
+pub use field::{ERRORS_MAX, FieldError};
+pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
+pub use id::{secret_text, subscription_id};
+pub use rows::{LoadError, ROW_LEN_MAX, RowError};
+pub use selectors::Selectors;
+pub use state::{Account, FLAG_WEBHOOKS, FLAGS, Registry, RegistryOptions, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
+pub use words::Word;

@@ -19,6 +19,8 @@ pub struct RetryRow {
     pub key: RetryKey,
     /// Attempts made so far.
     pub attempts: u16,
+    /// When the log took the event, for the age of what is undelivered.
+    pub accepted_at: UnixMillis,
     /// What the next attempt will say made it.
     pub trigger: Trigger,
 }
@@ -54,13 +56,11 @@ pub struct DeadRow {
 }
 
 /// A subscription that this worker lets go of because its host now belongs to another worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Released {
     pub subscription: SubscriptionKey,
-    /// Everything at or above is the new owner's.
+    /// Everything at or above is the new owner's. Its retries lie on disk and are found there.
     pub cursor: Seq,
-    /// Retries that the old owner held in memory (their rows stay on disk).
-    pub retries: Vec<RetryRow>,
 }
 
 /// What one worker wants written. Nothing in it needs an fsync of its own.
@@ -72,6 +72,7 @@ pub struct Settlement {
     /// All at or below is settled for all of this worker's subscriptions.
     pub watermark: Seq,
     pub attempts: Vec<(SubscriptionKey, Attempt)>,
+    /// Written before `retries_delete`: a row may be put and deleted in one settlement.
     pub retries_put: Vec<RetryRow>,
     pub retries_delete: Vec<RetryKey>,
     /// Lowest seq that the cursor still covers.

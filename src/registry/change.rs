@@ -1,0 +1,154 @@
+//! What may be changed, what came of it, and the plan between the two.
+
+use std::sync::Arc;
+
+use super::draft::{Draft, Patch};
+use super::field::FieldError;
+use super::state::Account;
+use crate::model::subscription::DisabledReason;
+use crate::model::{AccountKey, AccountName, Refused, Subscription, SubscriptionId, SubscriptionKey};
+
+/// A change of the configuration, asked for by a person or by the engine itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Makes the account too, where there is none of that name.
+    CreateSubscription {
+        account: AccountName,
+        draft: Draft,
+    },
+    /// `if_match`: only where this is its version.
+    PatchSubscription {
+        account: AccountName,
+        id: SubscriptionId,
+        patch: Patch,
+        if_match: Option<u64>,
+    },
+    DeleteSubscription {
+        account: AccountName,
+        id: SubscriptionId,
+        if_match: Option<u64>,
+    },
+    /// The engine gives a receiver up. Nothing where it is inactive already.
+    Disable {
+        key: SubscriptionKey,
+        reason: DisabledReason,
+    },
+    /// Makes the account, or gives it another name for people.
+    PutAccount {
+        account: AccountName,
+        name: Option<String>,
+    },
+    /// With all its subscriptions.
+    DeleteAccount {
+        account: AccountName,
+    },
+    /// Flags can be set before the account's first event: the account is made.
+    SetFeature {
+        account: AccountName,
+        flag: String,
+        enabled: bool,
+    },
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changed {
+    pub accounts: Vec<AccountChange>,
+    pub subscriptions: Vec<SubscriptionChange>,
+}
+
+/// `before` is `None` where it is new, `after` where it is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountChange {
+    pub before: Option<Arc<Account>>,
+    pub after: Option<Arc<Account>>,
+}
+
+/// `before` is `None` where it is new, `after` where it is gone. Both are the same where a patch asked
+/// for what was so already.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubscriptionChange {
+    pub before: Option<Arc<Subscription>>,
+    pub after: Option<Arc<Subscription>>,
+}
+
+/// Why a change was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    #[error("there is no such thing")]
+    NotFound,
+    #[error("its version is {present}, not the one that If-Match names")]
+    VersionMismatch { present: u64 },
+    #[error("{} fields are not valid", .0.len())]
+    Invalid(Vec<FieldError>),
+    #[error("the account has {max} subscriptions, which is the most it can have")]
+    TooManySubscriptions { max: usize },
+    #[error("the registry cannot number any more accounts or subscriptions")]
+    Full,
+    #[error(transparent)]
+    Store(#[from] Refused),
+}
+
+/// A row of the family `meta`; `None` deletes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// A change that was decided and is not yet true.
+///
+/// It was decided against one state of the registry, so it must be installed before another is made:
+/// plan, make durable, install, and then the next.
+#[derive(Debug)]
+#[must_use = "a plan changes nothing until its rows are durable and it is installed"]
+pub struct Plan {
+    pub(super) generation: u64,
+    pub(super) rows: Vec<Row>,
+    pub(super) changed: Changed,
+    pub(super) counters: Counters,
+}
+
+impl Plan {
+    /// What must be durable before the plan is installed. Empty where nothing changes.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The keys that new accounts will have.
+    pub fn new_accounts(&self) -> impl Iterator<Item = (&AccountName, AccountKey)> {
+        let made = |change: &AccountChange| change.before.is_none();
+        self.changed
+            .accounts
+            .iter()
+            .filter(move |change| made(change))
+            .filter_map(|change| change.after.as_ref().map(|account| (&account.name, account.key)))
+    }
+}
+
+/// The numbers that are given next. They only grow, and outlive what they numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub account: u32,
+    pub subscription: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { account: 1, subscription: 1 }
+    }
+}
+
+impl Counters {
+    pub fn take_account(&mut self) -> Result<AccountKey, ChangeError> {
+        let key = AccountKey(self.account);
+        self.account = self.account.checked_add(1).ok_or(ChangeError::Full)?;
+        Ok(key)
+    }
+
+    pub fn take_subscription(&mut self) -> Result<SubscriptionKey, ChangeError> {
+        let key = SubscriptionKey(self.subscription);
+        self.subscription = self.subscription.checked_add(1).ok_or(ChangeError::Full)?;
+        Ok(key)
+    }
+}

@@ -1,0 +1,319 @@
+//! Deciding a change: what will be true, and the rows that say so. Nothing is mutated here.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::change::{AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange};
+use super::draft::{Draft, NAME_CHARS_MAX, Patch};
+use super::field::{Errors, FieldError, nearest};
+use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
+use super::{headers, id, rows};
+use crate::model::subscription::DisabledReason;
+use crate::model::{
+    AccountKey, AccountName, Epoch, Seq, Status, Subscription, SubscriptionId, SubscriptionKey, UnixMillis,
+};
+
+/// Random bytes of a new secret.
+const SECRET_LEN: usize = 32;
+
+/// The circumstances of a plan.
+#[derive(Clone, Copy)]
+struct At {
+    /// The next event's seq: where a change takes effect.
+    next: Seq,
+    /// Everything below has been dropped from the log.
+    floor: Seq,
+    now: UnixMillis,
+}
+
+/// A plan that is being made.
+struct Draw {
+    counters: Counters,
+    changed: Changed,
+    rows: Vec<Row>,
+}
+
+impl Draw {
+    fn account(&mut self, before: Option<&Arc<Account>>, after: Account) {
+        self.rows.push(rows::account(&after));
+        self.changed.accounts.push(AccountChange { before: before.cloned(), after: Some(Arc::new(after)) });
+    }
+
+    fn subscription(&mut self, before: Option<&Arc<Subscription>>, after: Subscription) {
+        self.rows.push(rows::subscription(&after));
+        let change = SubscriptionChange { before: before.cloned(), after: Some(Arc::new(after)) };
+        self.changed.subscriptions.push(change);
+    }
+
+    fn no_subscription(&mut self, before: &Arc<Subscription>) {
+        self.rows.push(Row { key: rows::subscription_key(before.key), value: None });
+        let change = SubscriptionChange { before: Some(Arc::clone(before)), after: None };
+        self.changed.subscriptions.push(change);
+    }
+}
+
+impl Registry {
+    /// Accounts made by their first event: those of `names` that are not there yet, each once.
+    /// Where the numbers have run out, an account is missing from the plan.
+    pub fn plan_accounts(&self, names: &[AccountName], now: UnixMillis) -> Plan {
+        let mut draw = self.draw();
+        let mut seen = HashSet::new();
+        for name in names {
+            if self.account_key(name).is_none()
+                && seen.insert(name)
+                && let Ok(account) = new_account(&mut draw, name, now)
+            {
+                draw.account(None, account);
+            }
+        }
+        self.finish(draw)
+    }
+
+    /// Decides `change`. `next` is the seq of the next event, `floor` the lowest that the log still has.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; `Store` never comes from here.
+    pub fn plan(
+        &self,
+        change: Change,
+        next: Seq,
+        floor: Seq,
+        now: UnixMillis,
+        random: [u8; 64],
+    ) -> Result<Plan, ChangeError> {
+        let at = At { next, floor, now };
+        let mut draw = self.draw();
+        match change {
+            Change::CreateSubscription { account, draft } => {
+                self.create(&mut draw, &account, draft, at, &random)?;
+            }
+            Change::PatchSubscription { account, id, patch, if_match } => {
+                let before = self.find(&account, &id, if_match)?;
+                self.patch(&mut draw, before, patch, at)?;
+            }
+            Change::DeleteSubscription { account, id, if_match } => {
+                draw.no_subscription(self.find(&account, &id, if_match)?);
+            }
+            Change::Disable { key, reason } => self.disable(&mut draw, key, reason, at)?,
+            Change::PutAccount { account, name } => self.put(&mut draw, &account, name, at)?,
+            Change::DeleteAccount { account } => {
+                let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
+                // From the end, so that taking them out one by one moves nothing.
+                entry.subscriptions.iter().rev().for_each(|sub| draw.no_subscription(sub));
+                draw.rows.push(Row { key: rows::account_key(entry.account.key), value: None });
+                let change = AccountChange { before: Some(Arc::clone(&entry.account)), after: None };
+                draw.changed.accounts.push(change);
+            }
+            Change::SetFeature { account, flag, enabled } => {
+                self.set_feature(&mut draw, &account, flag, enabled, at)?;
+            }
+        }
+        Ok(self.finish(draw))
+    }
+
+    fn draw(&self) -> Draw {
+        Draw { counters: self.counters, changed: Changed::default(), rows: Vec::new() }
+    }
+
+    fn finish(&self, mut draw: Draw) -> Plan {
+        if draw.counters != self.counters {
+            draw.rows.push(rows::counters(draw.counters));
+        }
+        Plan { generation: self.generation, rows: draw.rows, changed: draw.changed, counters: draw.counters }
+    }
+
+    fn entry(&self, account: &AccountName) -> Option<&Entry> {
+        self.accounts.get(&self.account_key(account)?)
+    }
+
+    fn find(
+        &self,
+        account: &AccountName,
+        id: &SubscriptionId,
+        if_match: Option<u64>,
+    ) -> Result<&Arc<Subscription>, ChangeError> {
+        let key = self.account_key(account).ok_or(ChangeError::NotFound)?;
+        let sub = self.subscription_by_id(key, id).ok_or(ChangeError::NotFound)?;
+        match if_match {
+            Some(version) if version != sub.version => {
+                Err(ChangeError::VersionMismatch { present: sub.version })
+            }
+            _ => Ok(sub),
+        }
+    }
+
+    fn create(
+        &self,
+        draw: &mut Draw,
+        account: &AccountName,
+        draft: Draft,
+        at: At,
+        random: &[u8; 64],
+    ) -> Result<(), ChangeError> {
+        let owner = match self.entry(account) {
+            Some(entry) if entry.subscriptions.len() >= SUBSCRIPTIONS_PER_ACCOUNT_MAX => {
+                return Err(ChangeError::TooManySubscriptions { max: SUBSCRIPTIONS_PER_ACCOUNT_MAX });
+            }
+            Some(entry) => Account::clone(&entry.account),
+            None => {
+                let made = new_account(draw, account, at.now)?;
+                draw.account(None, made.clone());
+                made
+            }
+        };
+        let (secret, rest) = random.split_at(SECRET_LEN);
+        let id = rest
+            .first_chunk::<10>()
+            .and_then(|random| id::subscription_id(at.now, *random))
+            .filter(|id| self.subscription_by_id(owner.key, id).is_none())
+            .ok_or(ChangeError::Full)?;
+        let defaults = &self.options.delivery;
+        let mut sub = Subscription {
+            key: draw.counters.take_subscription()?,
+            id,
+            account: owner.key,
+            account_name: account.clone(),
+            name: draft.name,
+            callback_url: draft.callback_url,
+            events: draft.events,
+            headers: draft.headers,
+            description: draft.description,
+            status: draft.status,
+            disabled_reason: None,
+            delivery: draft.delivery.apply(defaults, defaults),
+            secret: secret.to_vec(),
+            created_at: at.now,
+            updated_at: at.now,
+            version: 1,
+            epochs: Vec::new(),
+        };
+        sub.epochs = vec![Epoch { from: at.next, mask: self.mask(&owner, &sub) }];
+        draw.subscription(None, sub);
+        Ok(())
+    }
+
+    fn patch(
+        &self,
+        draw: &mut Draw,
+        before: &Arc<Subscription>,
+        patch: Patch,
+        at: At,
+    ) -> Result<(), ChangeError> {
+        let mut after = Subscription::clone(before);
+        if let Some(given) = patch.headers {
+            let mut errors = Errors::default();
+            let headers = headers::unmask(&given, &before.headers, &mut errors);
+            after.headers = errors.into_result(Some(headers)).map_err(ChangeError::Invalid)?;
+        }
+        after.name = patch.name.unwrap_or(after.name);
+        after.callback_url = patch.callback_url.unwrap_or(after.callback_url);
+        after.events = patch.events.unwrap_or(after.events);
+        after.description = patch.description.unwrap_or(after.description);
+        after.delivery = patch.delivery.apply(&before.delivery, &self.options.delivery);
+        if let Some(status) = patch.status {
+            after.status = status;
+            if status == Status::Active {
+                after.disabled_reason = None;
+            }
+        }
+        if after == **before {
+            let same = Some(Arc::clone(before));
+            draw.changed.subscriptions.push(SubscriptionChange { before: same.clone(), after: same });
+            return Ok(());
+        }
+        let owner = self.account(before.account).ok_or(ChangeError::NotFound)?;
+        let mask = self.mask(owner, &after);
+        after.begin_epoch(at.next, mask, at.floor);
+        touch(&mut after, at);
+        draw.subscription(Some(before), after);
+        Ok(())
+    }
+
+    fn disable(
+        &self,
+        draw: &mut Draw,
+        key: SubscriptionKey,
+        reason: DisabledReason,
+        at: At,
+    ) -> Result<(), ChangeError> {
+        let before = self.subscription(key).ok_or(ChangeError::NotFound)?;
+        if before.status == Status::Inactive {
+            return Ok(());
+        }
+        let mut after = Subscription::clone(before);
+        after.status = Status::Inactive;
+        after.disabled_reason = Some(reason);
+        let owner = self.account(before.account).ok_or(ChangeError::NotFound)?;
+        let mask = self.mask(owner, &after);
+        after.begin_epoch(at.next, mask, at.floor);
+        touch(&mut after, at);
+        draw.subscription(Some(before), after);
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        draw: &mut Draw,
+        account: &AccountName,
+        title: Option<String>,
+        at: At,
+    ) -> Result<(), ChangeError> {
+        if title.as_ref().is_some_and(|title| title.chars().count() > NAME_CHARS_MAX) {
+            let message = format!("must be at most {NAME_CHARS_MAX} characters");
+            return Err(ChangeError::Invalid(vec![FieldError::new("name", message)]));
+        }
+        let before = self.entry(account).map(|entry| &entry.account);
+        let mut after = match before {
+            Some(before) => Account::clone(before),
+            None => new_account(draw, account, at.now)?,
+        };
+        after.title = title;
+        draw.account(before, after);
+        Ok(())
+    }
+
+    fn set_feature(
+        &self,
+        draw: &mut Draw,
+        account: &AccountName,
+        flag: String,
+        enabled: bool,
+        at: At,
+    ) -> Result<(), ChangeError> {
+        if !FLAGS.contains(&flag.as_str()) {
+            let near = nearest(&flag, &FLAGS).map(|near| format!("; did you mean {near:?}?"));
+            let message = format!("is no known feature flag{}", near.unwrap_or_default());
+            return Err(ChangeError::Invalid(vec![FieldError::new("flag", message)]));
+        }
+        let entry = self.entry(account);
+        let mut after = match entry {
+            Some(entry) => Account::clone(&entry.account),
+            None => new_account(draw, account, at.now)?,
+        };
+        after.features.insert(flag, enabled);
+        for before in entry.map_or(&[][..], |entry| &entry.subscriptions) {
+            let mask = self.mask(&after, before);
+            if before.epochs.last().is_none_or(|last| last.mask != mask) {
+                let mut sub = Subscription::clone(before);
+                sub.begin_epoch(at.next, mask, at.floor);
+                draw.subscription(Some(before), sub);
+            }
+        }
+        draw.account(entry.map(|entry| &entry.account), after);
+        Ok(())
+    }
+}
+
+fn new_account(draw: &mut Draw, name: &AccountName, now: UnixMillis) -> Result<Account, ChangeError> {
+    let key: AccountKey = draw.counters.take_account()?;
+    Ok(Account { key, name: name.clone(), title: None, created_at: now, features: BTreeMap::new() })
+}
+
+fn touch(sub: &mut Subscription, at: At) {
+    sub.version += 1;
+    sub.updated_at = at.now;
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -1,0 +1,154 @@
+//! Golden bytes, round trips, and damage.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::subscription::DisabledReason;
+use crate::model::subscription::tests::sample;
+use crate::model::{EventMask, OnBlocked, Ordering, Seq, SignatureScheme, Status, TypeBit};
+
+fn account_sample() -> Account {
+    Account {
+        key: AccountKey(7),
+        name: AccountName::parse("acme").expect("valid"),
+        title: Some("Acme".to_owned()),
+        created_at: UnixMillis(1_795_445_340_000),
+        features: BTreeMap::from([("feature.integrations.webhooks".to_owned(), false)]),
+    }
+}
+
+fn read_back(row: &Row) -> Read {
+    read(&row.key, row.value.as_deref().expect("a value")).expect("readable")
+}
+
+fn subscription_back(row: &Row) -> Subscription {
+    match read_back(row) {
+        Read::Subscription(make, _) => make(AccountName::parse("acme").expect("valid")),
+        _ => panic!("not a subscription"),
+    }
+}
+
+#[test]
+fn golden_bytes() {
+    let check = |row: &Row, key: &str, value: &str| {
+        assert_eq!(hex(&row.key), key);
+        assert_eq!(hex(row.value.as_deref().expect("a value")), value);
+    };
+    check(&counters(Counters { account: 2, subscription: 300 }), "01", "019ed0ea7c02fb2c01");
+    check(
+        &account(&account_sample()),
+        "0200000007",
+        "0190f448460461636d65010441636d65fd60b7e108a2010000011d666561747572652e696e746567726174696f6e732e776562686f6f6b7300",
+    );
+    check(
+        &subscription(&sample(258, "https://example.com/")),
+        "030000000000000102",
+        "018029da6f077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a40000101012007070707070707070707070707070707070707070707070707070707070707070000010101fdffffffff7f000000000000",
+    );
+}
+
+#[test]
+fn accounts_come_back() {
+    let Read::Account(back) = read_back(&account(&account_sample())) else { panic!("not an account") };
+    assert_eq!(back, account_sample());
+}
+
+#[test]
+fn damage_is_an_error() {
+    let row = subscription(&sample(1, "https://example.com/"));
+    let value = row.value.clone().expect("a value");
+    for at in 0..value.len() {
+        let mut damaged = value.clone();
+        damaged[at] ^= 0x10;
+        assert!(read(&row.key, &damaged).is_err(), "byte {at}");
+        assert!(read(&row.key, &value[..at]).is_err(), "cut at {at}");
+    }
+    assert!(matches!(read(&row.key, &[2; 40]), Err(RowError::Version(2))));
+    assert!(matches!(read(&row.key, &vec![1; ROW_LEN_MAX + 1]), Err(RowError::Long)));
+    assert!(matches!(read(&[], &value), Err(RowError::Key)));
+    assert!(matches!(read(&[4, 0], &value), Err(RowError::Key)));
+    assert!(matches!(read(&[3, 0], &value), Err(RowError::Key)));
+    assert!(matches!(read(&[32, 1], &value), Ok(Read::Foreign)));
+    let mut none = sample(1, "https://example.com/");
+    none.epochs.clear();
+    let row = subscription(&none);
+    assert!(matches!(read(&row.key, row.value.as_deref().expect("set")), Err(RowError::Rule(_))));
+}
+
+#[test]
+fn the_largest_subscription_fits() {
+    let mut sub = sample(u64::MAX, &format!("https://example.com/{}", "x".repeat(2028)));
+    sub.name = "\u{10ffff}".repeat(200);
+    sub.description = "\u{10ffff}".repeat(2000);
+    sub.events = vec!["e".repeat(128); 256];
+    sub.headers =
+        (0..32).map(|n| CustomHeader { name: format!("{n:0128}"), value: "v".repeat(4096) }).collect();
+    sub.epochs = (1..=64)
+        .map(|n| Epoch { from: Seq(u64::MAX - 64 + n), mask: EventMask::of((0..=255).map(TypeBit)) })
+        .collect();
+    let row = subscription(&sub);
+    assert!(row.value.as_ref().expect("set").len() < ROW_LEN_MAX / 2);
+    assert_eq!(subscription_back(&row), sub);
+}
+
+prop_compose! {
+    fn any_subscription()(
+        key in any::<u64>(),
+        texts in (".{1,40}", ".{0,200}", proptest::collection::vec("[a-z.*]{1,20}", 1..6)),
+        headers in proptest::collection::vec(("[a-z-]{1,20}", "[ -~]{0,50}"), 0..5),
+        active in any::<bool>(),
+        reason in proptest::sample::select(vec![None, Some(DisabledReason::Gone), Some(DisabledReason::Failing), Some(DisabledReason::Blocked)]),
+        numbers in (any::<u32>(), any::<u32>(), proptest::option::of(0.001f64..1e5), any::<u64>(), any::<u64>(), any::<u64>()),
+        words in (
+            proptest::sample::select(vec![Ordering::None, Ordering::Fifo]),
+            proptest::sample::select(vec![OnBlocked::Block, OnBlocked::Skip, OnBlocked::Park]),
+            proptest::sample::select(vec![SignatureScheme::V1, SignatureScheme::V1a, SignatureScheme::Both]),
+        ),
+        secret in proptest::collection::vec(any::<u8>(), 24..=64),
+        epochs in proptest::collection::btree_map(any::<u64>(), proptest::collection::vec(any::<u8>(), 0..9), 1..9),
+    ) -> Subscription {
+        let mut sub = sample(key, "https://example.com/a?b=c");
+        (sub.name, sub.description, sub.events) = texts;
+        sub.headers = headers.into_iter().map(|(name, value)| CustomHeader { name, value }).collect();
+        sub.status = if active { Status::Active } else { Status::Inactive };
+        sub.disabled_reason = reason;
+        sub.delivery.timeout = Duration::from_millis(u64::from(numbers.0));
+        sub.delivery.max_in_flight = numbers.1;
+        sub.delivery.rate_per_second = numbers.2;
+        (sub.created_at, sub.updated_at, sub.version) = (UnixMillis(numbers.3), UnixMillis(numbers.4), numbers.5);
+        (sub.delivery.ordering, sub.delivery.on_blocked, sub.delivery.signature) = words;
+        sub.secret = secret;
+        sub.epochs = epochs.into_iter()
+            .map(|(from, bits)| Epoch { from: Seq(from), mask: EventMask::of(bits.into_iter().map(TypeBit)) })
+            .collect();
+        sub
+    }
+}
+
+proptest! {
+    #[test]
+    fn subscriptions_come_back(sub in any_subscription()) {
+        prop_assert_eq!(subscription_back(&subscription(&sub)), sub);
+    }
+
+    #[test]
+    fn counters_come_back(account in any::<u32>(), subscription in any::<u64>()) {
+        let given = Counters { account, subscription };
+        match read_back(&counters(given)) {
+            Read::Counters(back) => prop_assert_eq!(back, given),
+            _ => prop_assert!(false, "not counters"),
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(key in proptest::collection::vec(any::<u8>(), 0..12), value in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read(&key, &value);
+        // Past the checksum, so that the decoder and the rules meet strange bytes too.
+        let mut whole = vec![VERSION];
+        whole.extend(crc32fast::hash(&value).to_le_bytes());
+        whole.extend(&value);
+        for key in [&[1][..], &[2, 0, 0, 0, 1], &[3, 0, 0, 0, 0, 0, 0, 0, 1]] {
+            let _ = read(key, &whole);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The registry's state: loading it, looking things up, and installing what was planned.
+//!
+//! One hash look-up leads from an account's name to its key, because ingest does it for every event.
+//! Accounts are ordered by key and subscriptions by id, both by age, so that lists have a stable order and
+//! a cursor is simply the last item's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::change::{Changed, Counters, Plan, Row, SubscriptionChange};
+use super::rows::{self, LoadError, Read, RowError};
+use super::selectors::Selectors;
+use crate::model::{
+    AccountKey, AccountName, DeliveryOptions, EventMask, Seq, Status, Subscription, SubscriptionId,
+    SubscriptionKey, UnixMillis,
+};
+use crate::route::Index;
+
+/// Gates the Webhooks page and API of an account, and delivery of the gated event types.
+pub const FLAG_WEBHOOKS: &str = "feature.integrations.webhooks";
+/// Every flag there is.
+pub const FLAGS: [&str; 1] = [FLAG_WEBHOOKS];
+/// Subscriptions at most in one account: what its list, its part of the index and one change of a flag
+/// can cost is bounded by it.
+pub const SUBSCRIPTIONS_PER_ACCOUNT_MAX: usize = 10_000;
+
+/// What the registry must be told.
+#[derive(Clone)]
+pub struct RegistryOptions {
+    pub catalogue: Arc<dyn Selectors>,
+    /// `feature.integrations.webhooks` for accounts that have no setting of their own.
+    pub webhooks_enabled: bool,
+    /// What a subscription gets where it says nothing.
+    pub delivery: DeliveryOptions,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub key: AccountKey,
+    /// Its id for the outside.
+    pub name: AccountName,
+    /// Its name for people.
+    pub title: Option<String>,
+    pub created_at: UnixMillis,
+    /// Flags that were set for this account; others have their default.
+    pub features: BTreeMap<String, bool>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub account: Arc<Account>,
+    /// By id.
+    pub subscriptions: Vec<Arc<Subscription>>,
+}
+
+/// Accounts and subscriptions. See the module.
+pub struct Registry {
+    pub(super) options: RegistryOptions,
+    keys: HashMap<AccountName, AccountKey, foldhash::fast::RandomState>,
+    pub(super) accounts: BTreeMap<AccountKey, Entry>,
+    subscriptions: HashMap<SubscriptionKey, Arc<Subscription>, foldhash::fast::RandomState>,
+    pub(super) counters: Counters,
+    pub(super) generation: u64,
+}
+
+impl Registry {
+    #[must_use]
+    pub fn new(options: RegistryOptions) -> Self {
+        Self {
+            options,
+            keys: HashMap::default(),
+            accounts: BTreeMap::new(),
+            subscriptions: HashMap::default(),
+            counters: Counters::default(),
+            generation: 0,
+        }
+    }
+
+    /// Takes in what the store holds; rows of `meta` that are the log's are passed over.
+    ///
+    /// Returns the rows that must be written again, because what a selector or a default flag means has
+    /// changed since: those subscriptions have a new epoch from `next` on.
+    ///
+    /// # Errors
+    /// The first damaged row.
+    pub fn load(
+        &mut self,
+        rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
+        next: Seq,
+    ) -> Result<Vec<Row>, LoadError> {
+        let mut waiting = Vec::new();
+        for (key, value) in rows {
+            match rows::read(&key, &value) {
+                Ok(Read::Counters(counters)) => self.counters = counters,
+                Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
+                Ok(Read::Subscription(make, account)) => waiting.push((key, make, account)),
+                Ok(Read::Foreign) => {}
+                Err(source) => return Err(LoadError { key, source }),
+            }
+        }
+        let mut again = Vec::new();
+        for (key, make, account) in waiting {
+            let Some(entry) = self.accounts.get(&account) else {
+                return Err(LoadError { key, source: RowError::Orphan });
+            };
+            let mut sub = make(entry.account.name.clone());
+            let mask = self.mask(&entry.account, &sub);
+            if sub.epochs.last().is_none_or(|last| last.mask != mask) {
+                sub.begin_epoch(next, mask, Seq(0));
+                again.push(rows::subscription(&sub));
+            }
+            self.put_subscription(Arc::new(sub));
+        }
+        Ok(again)
+    }
+
+    /// One hash look-up.
+    #[must_use]
+    pub fn account_key(&self, name: &AccountName) -> Option<AccountKey> {
+        self.keys.get(name).copied()
+    }
+
+    #[must_use]
+    pub fn account(&self, key: AccountKey) -> Option<&Arc<Account>> {
+        self.accounts.get(&key).map(|entry| &entry.account)
+    }
+
+    /// Accounts in the order in which they were made, from the one after `after`.
+    pub fn accounts_after(&self, after: Option<AccountKey>) -> impl Iterator<Item = &Arc<Account>> {
+        let from = after.map_or(AccountKey(0), |key| AccountKey(key.0.saturating_add(1)));
+        self.accounts.range(from..).map(|(_, entry)| &entry.account)
+    }
+
+    #[must_use]
+    pub fn account_count(&self) -> usize {
+        self.accounts.len()
+    }
+
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    #[must_use]
+    pub fn subscription(&self, key: SubscriptionKey) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(&key)
+    }
+
+    #[must_use]
+    pub fn subscription_by_id(&self, account: AccountKey, id: &SubscriptionId) -> Option<&Arc<Subscription>> {
+        let subscriptions = &self.accounts.get(&account)?.subscriptions;
+        let place = subscriptions.binary_search_by(|sub| sub.id.cmp(id)).ok()?;
+        subscriptions.get(place)
+    }
+
+    /// All subscriptions of an account, by id.
+    #[must_use]
+    pub fn subscriptions_of(&self, account: AccountKey) -> &[Arc<Subscription>] {
+        self.accounts.get(&account).map_or(&[], |entry| &entry.subscriptions)
+    }
+
+    /// Whether a flag is on for an account, by its own setting or by default. `None`: no such flag.
+    #[must_use]
+    pub fn feature(&self, account: Option<AccountKey>, flag: &str) -> Option<bool> {
+        let own = account.and_then(|key| self.account(key)?.features.get(flag).copied());
+        (flag == FLAG_WEBHOOKS).then(|| own.unwrap_or(self.options.webhooks_enabled))
+    }
+
+    /// The whole index, for the start. Afterwards [`Index::with`] follows each installed change.
+    #[must_use]
+    pub fn index(&self, workers: usize) -> Index {
+        let parts = self.accounts.iter().map(|(key, entry)| (*key, entry.subscriptions.as_slice()));
+        Index::build(workers, parts)
+    }
+
+    /// Makes a plan true. Call it when [`Plan::rows`] are durable, and before the next plan is made.
+    pub fn install(&mut self, plan: Plan) -> Changed {
+        debug_assert_eq!(plan.generation, self.generation, "a plan outlived another's installation");
+        self.generation += 1;
+        self.counters = plan.counters;
+        // What goes is taken out before what comes is put in: an account's going takes its subscriptions.
+        for change in &plan.changed.subscriptions {
+            if let (Some(before), None) = (&change.before, &change.after) {
+                self.drop_subscription(before);
+            }
+        }
+        for change in &plan.changed.accounts {
+            match (&change.before, &change.after) {
+                (_, Some(after)) => self.put_account(Arc::clone(after)),
+                (Some(before), None) => {
+                    self.keys.remove(&before.name);
+                    self.accounts.remove(&before.key);
+                }
+                (None, None) => {}
+            }
+        }
+        for SubscriptionChange { after, .. } in &plan.changed.subscriptions {
+            if let Some(after) = after {
+                self.put_subscription(Arc::clone(after));
+            }
+        }
+        self.check_invariants();
+        plan.changed
+    }
+
+    /// What a subscription of this account wants from now on.
+    pub(super) fn mask(&self, account: &Account, sub: &Subscription) -> EventMask {
+        if sub.status == Status::Inactive {
+            return EventMask::NONE;
+        }
+        let expand = |all: EventMask, selector: &String| {
+            // A type that the configuration no longer lists is simply not wanted until it is listed again.
+            all.union(&self.options.catalogue.expand(selector).unwrap_or(EventMask::NONE))
+        };
+        let wanted = sub.events.iter().fold(EventMask::NONE, expand);
+        let enabled = account.features.get(FLAG_WEBHOOKS).copied().unwrap_or(self.options.webhooks_enabled);
+        if enabled { wanted } else { wanted.minus(&self.options.catalogue.gated_mask()) }
+    }
+
+    fn put_account(&mut self, account: Arc<Account>) {
+        self.keys.insert(account.name.clone(), account.key);
+        match self.accounts.get_mut(&account.key) {
+            Some(entry) => entry.account = account,
+            None => {
+                self.accounts.insert(account.key, Entry { account, subscriptions: Vec::new() });
+            }
+        }
+    }
+
+    fn put_subscription(&mut self, sub: Arc<Subscription>) {
+        let Some(entry) = self.accounts.get_mut(&sub.account) else { return };
+        match entry.subscriptions.binary_search_by(|other| other.id.cmp(&sub.id)) {
+            Ok(place) => {
+                if let Some(slot) = entry.subscriptions.get_mut(place) {
+                    *slot = Arc::clone(&sub);
+                }
+            }
+            Err(place) => entry.subscriptions.insert(place, Arc::clone(&sub)),
+        }
+        self.subscriptions.insert(sub.key, sub);
+    }
+
+    fn drop_subscription(&mut self, sub: &Subscription) {
+        self.subscriptions.remove(&sub.key);
+        if let Some(entry) = self.accounts.get_mut(&sub.account)
+            && let Ok(place) = entry.subscriptions.binary_search_by(|other| other.id.cmp(&sub.id))
+        {
+            entry.subscriptions.remove(place);
+        }
+    }
+
+    /// The three tables tell the same story.
+    fn check_invariants(&self) {
+        debug_assert_eq!(self.keys.len(), self.accounts.len());
+        debug_assert!(self.accounts.len() < self.counters.account as usize);
+        debug_assert!((self.subscriptions.len() as u64) < self.counters.subscription);
+    }
+}

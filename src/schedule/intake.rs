@@ -1,0 +1,309 @@
+//! Inputs of the shard that bring events: commits, and pages read from the log.
+//!
+//! A worker sees the log as one contiguous sequence. Live, it comes as commits; after a start, and
+//! whenever the worker's queue overflowed, as pages. Both end in `take_in`: there is no second path.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::lane::{Cursor, RETRIES_DUE_MAX, ReadyRetry};
+use super::pages::{Body, LogPage, RetryPage, SubscriptionPage};
+use super::shard::{Action, Intake, Shard};
+use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey};
+use crate::settle::{DeadReason, DeadRow, RetryRow};
+
+impl Shard {
+    /// Whether commits may be taken from the queue now.
+    #[must_use]
+    pub fn wants_commits(&self) -> bool {
+        self.intake == Intake::Live
+    }
+
+    /// Events in the order of the log, none left out that this worker's subscriptions want.
+    /// `settled`: pairs that need nothing any more.
+    pub fn handle_committed(
+        &mut self,
+        events: &[Arc<Event>],
+        settled: Option<&HashSet<(SubscriptionKey, Seq)>>,
+    ) {
+        let index = Arc::clone(&self.index);
+        for event in events {
+            if event.seq <= self.watermark.position() {
+                continue;
+            }
+            index.for_each(event.account, event.type_bit, event.seq, self.options.worker, |subscription| {
+                let done = settled.is_some_and(|pairs| pairs.contains(&(subscription.key, event.seq)));
+                if !done {
+                    self.take_in(subscription, event);
+                }
+            });
+            self.watermark.advance(event.seq);
+        }
+    }
+
+    /// Nothing at or below `seq` is still to come.
+    pub fn handle_position(&mut self, seq: Seq) {
+        if self.intake == Intake::Live {
+            self.watermark.advance(seq);
+        }
+    }
+
+    /// The queue of commits overflowed and is drained: what it refused is read from the log.
+    pub fn handle_behind(&mut self) {
+        if self.intake == Intake::Live {
+            self.intake = Intake::Reading { asked: false, until: None };
+            self.read_on();
+        }
+    }
+
+    /// Commits above `after` come through the queue again.
+    pub fn handle_live(&mut self, after: Seq) {
+        if self.watermark.position() >= after {
+            self.intake = Intake::Live;
+        } else {
+            self.intake = Intake::Reading { asked: false, until: Some(after) };
+            self.read_on();
+        }
+    }
+
+    /// The part of the log that was asked for.
+    pub fn handle_log_page(&mut self, page: &LogPage) {
+        self.handle_committed(&page.events, Some(&page.settled));
+        self.watermark.advance(page.through);
+        let Intake::Reading { until, .. } = self.intake else { return };
+        match until {
+            Some(after) if self.watermark.position() >= after => self.intake = Intake::Live,
+            None if page.end => {
+                self.intake = Intake::Reading { asked: true, until: None };
+                self.actions.push_back(Action::CaughtUp(self.watermark.position()));
+            }
+            _ => self.intake = Intake::Reading { asked: false, until },
+        }
+        self.read_on();
+    }
+
+    fn take_in(&mut self, subscription: &Arc<Subscription>, event: &Arc<Event>) {
+        let key = subscription.key;
+        let Some(lane) = self.lane(subscription, Cursor::Live) else { return };
+        let held = match lane.cursor {
+            Cursor::Awaiting => return,
+            Cursor::Lagging { next, .. } if event.seq >= next => return,
+            Cursor::Live if event.seq < lane.live_from => return,
+            Cursor::Live | Cursor::Lagging { .. } => lane.fresh.len(),
+        };
+        let active = lane.is_active();
+        let Some(room) = self.lanes.get(&key).map(|lane| self.room(lane)) else { return };
+        if room == 0 || !active || !self.has_span(event.seq) {
+            self.lag(key, event.seq);
+            return;
+        }
+        self.watermark.add(event.seq);
+        self.push_fresh(key, event);
+        if held == 0 {
+            self.refresh(key);
+        }
+    }
+
+    fn push_fresh(&mut self, key: SubscriptionKey, event: &Arc<Event>) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.fresh_bytes += event.body().len();
+        self.queued += 1;
+        self.queued_bytes += event.body().len();
+        lane.fresh.push_back(Arc::clone(event));
+    }
+
+    /// From `seq` on, the lane's events are read from the log.
+    pub(super) fn lag(&mut self, key: SubscriptionKey, seq: Seq) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.cursor = match lane.cursor {
+                Cursor::Lagging { next, reading } => Cursor::Lagging { next: next.min(seq), reading },
+                Cursor::Live | Cursor::Awaiting => Cursor::Lagging { next: seq, reading: None },
+            };
+        }
+        self.refresh(key);
+    }
+
+    /// Makes room in the watermark's ring: lanes that hold its oldest seq go under a cursor. `false`
+    /// where there is none left and the ring is still too long.
+    fn has_span(&mut self, seq: Seq) -> bool {
+        while !self.watermark.has_room(seq) {
+            let Some(oldest) = self.watermark.oldest() else { return false };
+            let mut holders: Vec<SubscriptionKey> = self
+                .flights
+                .iter()
+                .filter(|flight| flight.event.seq == oldest && flight.retry.is_none() && !flight.orphan)
+                .map(|flight| flight.subscription)
+                .collect();
+            let queued = |lane: &super::lane::Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
+            holders.extend(self.lanes.iter().filter(|(_, lane)| queued(lane)).map(|(key, _)| *key));
+            if holders.is_empty() {
+                debug_assert!(false, "{oldest:?} is held by nobody");
+                return false;
+            }
+            for key in holders {
+                self.cover(key);
+            }
+        }
+        true
+    }
+
+    /// Moves all pending pairs of a lane from the watermark under its cursor row.
+    pub(super) fn cover(&mut self, key: SubscriptionKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let queued = lane.fresh.iter().map(|event| event.seq);
+        let in_flight = self
+            .flights
+            .iter()
+            .filter(|flight| flight.subscription == key && flight.retry.is_none() && !flight.orphan)
+            .map(|flight| flight.event.seq);
+        for seq in queued.chain(in_flight) {
+            if lane.covered.insert(seq) {
+                self.watermark.settle(seq);
+            }
+        }
+        self.refresh(key);
+    }
+
+    /// Forgets the queue of a lane: its events are read from the log again when they are wanted.
+    pub(super) fn spill(&mut self, key: SubscriptionKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Some(first) = lane.fresh.front().map(|event| event.seq) else { return };
+        for event in lane.fresh.drain(..) {
+            if !lane.covered.remove(&event.seq) {
+                self.watermark.settle(event.seq);
+            }
+            self.queued = self.queued.saturating_sub(1);
+            self.queued_bytes = self.queued_bytes.saturating_sub(event.body().len());
+        }
+        lane.fresh_bytes = 0;
+        self.lag(key, first);
+    }
+
+    /// What a lagging lane asked for.
+    pub fn handle_subscription_page(&mut self, page: &SubscriptionPage) {
+        self.lanes_reading = self.lanes_reading.saturating_sub(1);
+        let key = page.subscription;
+        let position = self.watermark.position();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Cursor::Lagging { next, reading: Some(from) } = lane.cursor else { return };
+        if page.expired_below.is_some_and(|below| below > next) {
+            self.expired += 1;
+        }
+        if !lane.is_active() || from != next || page.from != next {
+            // It went inactive or back meanwhile: what was read is read again when it is wanted.
+            lane.cursor = Cursor::Lagging { next, reading: None };
+            self.refresh(key);
+            return;
+        }
+        let after = page.through.next().max(next);
+        lane.cursor = Cursor::Lagging { next: after, reading: None };
+        for event in &page.events {
+            lane.covered.insert(event.seq);
+        }
+        if page.end && page.through >= position {
+            lane.cursor = Cursor::Live;
+            lane.live_from = after;
+        }
+        for event in &page.events {
+            self.push_fresh(key, event);
+        }
+        self.refresh(key);
+        self.read_on();
+    }
+
+    /// Rows of waiting retries: of the near window, or those that one lane had parked.
+    pub fn handle_retry_page(&mut self, now: Now, page: &RetryPage) {
+        let mut left_out = false;
+        for row in &page.rows {
+            if self.journal.is_deleted(&row.key) {
+                continue;
+            }
+            let due = row.key.due <= now.wall;
+            let full = self
+                .lanes
+                .get(&row.key.subscription)
+                .is_some_and(|lane| due && lane.retries.len() >= RETRIES_DUE_MAX);
+            if full && page.only.is_some() {
+                left_out = true;
+            } else {
+                self.remember_retry(*row);
+            }
+        }
+        match page.only {
+            None => self.window.answered(page.until, page.next),
+            Some(key) => {
+                self.parked_reading = self.parked_reading.saturating_sub(1);
+                if let Some(lane) = self.lanes.get_mut(&key) {
+                    lane.parked_reading = false;
+                    lane.parked = left_out || page.next.is_some() || lane.parked_serial > self.journal.flushed_serial();
+                }
+                // Due rows are popped first, so that a full lane does not ask again at once.
+                self.handle_timeout(now);
+                self.refresh(key);
+                self.retry_parked();
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Gives a row a timer, unless it has one, is under way, or its subscription is gone.
+    pub(super) fn remember_retry(&mut self, row: RetryRow) {
+        let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return };
+        if crate::route::owner(subscription.callback_url.authority(), self.options.workers)
+            != self.options.worker
+        {
+            return;
+        }
+        let Some(lane) = self.lane(&subscription, Cursor::Live) else { return };
+        if lane.retries.contains_key(&row.key.seq) || lane.releasing || lane.cursor == Cursor::Awaiting {
+            return;
+        }
+        lane.retries.insert(row.key.seq, row);
+        self.window.insert(row);
+    }
+
+    /// Events of due retries.
+    pub fn handle_bodies(&mut self, now: Now, bodies: &[Body]) {
+        for body in bodies {
+            let row = self
+                .lanes
+                .get(&body.subscription)
+                .filter(|lane| !lane.releasing)
+                .and_then(|lane| lane.retries.get(&body.seq).copied());
+            let Some(row) = row else {
+                // Deleted or moved while the body was fetched; its place in the count goes with it.
+                self.queued = self.queued.saturating_sub(1);
+                continue;
+            };
+            if let Some(event) = &body.event {
+                self.queued_bytes += event.body().len();
+                if let Some(lane) = self.lanes.get_mut(&body.subscription) {
+                    lane.retry_ready.push_back(ReadyRetry { row, event: Arc::clone(event) });
+                }
+            } else {
+                self.queued = self.queued.saturating_sub(1);
+                self.forget_retry(now, &row);
+                self.expired += 1;
+                self.journal.dead(
+                    now.mono,
+                    DeadRow {
+                        subscription: body.subscription,
+                        seq: body.seq,
+                        reason: DeadReason::Expired,
+                        at: now.wall,
+                    },
+                );
+            }
+            self.refresh(body.subscription);
+        }
+    }
+
+    /// A retry whose body was asked for or is there ends without an attempt.
+    fn forget_retry(&mut self, now: Now, row: &RetryRow) {
+        self.journal.delete_retry(now.mono, row.key);
+        if let Some(lane) = self.lanes.get_mut(&row.key.subscription) {
+            lane.retries.remove(&row.key.seq);
+            lane.retries_due = lane.retries_due.saturating_sub(1);
+        }
+    }
+}

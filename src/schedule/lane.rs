@@ -1,0 +1,160 @@
+//! A lane: one subscription's queue and what is known of its progress.
+//!
+//! A pair (subscription, event) is *pending* from the moment the lane takes it in until an outcome
+//! settles it. Each pending pair is held up on disk by exactly one of two things: the worker's
+//! watermark, or the lane's cursor row (then its seq is in `covered`). Retries are held by rows of
+//! their own and are neither.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::turns::HostKey;
+use crate::model::{Event, Seq, Status, Subscription, UnixMillis};
+use crate::settle::RetryRow;
+
+/// Events that wait in one lane at most; beyond, the lane lags and reads from the log.
+pub const FRESH_MAX: usize = 1024;
+/// Bytes of bodies that wait in one lane at most.
+pub const FRESH_BYTES_MAX: usize = 4 << 20;
+/// Due retries that one lane holds in memory at most; beyond, they are parked on disk.
+pub const RETRIES_DUE_MAX: usize = 256;
+
+/// Where a lane gets its events from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// From commits as they happen.
+    Live,
+    /// From the log: everything at or above `next` is still to be read.
+    /// `reading`: a page from there is under way.
+    Lagging { next: Seq, reading: Option<Seq> },
+    /// From nowhere yet: its old owner has not let go.
+    Awaiting,
+}
+
+/// What the lane knows of its receiver, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    pub last_success_at: Option<UnixMillis>,
+    pub last_failure_at: Option<UnixMillis>,
+    /// Since when nothing but failure came.
+    pub failing_since: Option<UnixMillis>,
+    /// Pending, in flight and waiting for a retry in memory; what lags on disk is not counted.
+    pub pending: u64,
+    pub lagging: bool,
+    pub oldest_pending_at: Option<UnixMillis>,
+}
+
+/// A retry whose time has come and whose event is there.
+#[derive(Clone, Debug)]
+pub struct ReadyRetry {
+    pub row: RetryRow,
+    pub event: Arc<Event>,
+}
+
+#[derive(Debug)]
+pub struct Lane {
+    pub subscription: Arc<Subscription>,
+    pub host: HostKey,
+    /// Not tried yet, oldest first.
+    pub fresh: VecDeque<Arc<Event>>,
+    pub fresh_bytes: usize,
+    pub retry_ready: VecDeque<ReadyRetry>,
+    /// Retries whose row is in memory in any form: timer, body asked for, ready, in flight.
+    pub retries: HashMap<Seq, RetryRow>,
+    /// Of those, how many are due (asked for or ready).
+    pub retries_due: usize,
+    /// Rows that are due or near lie on disk and not in memory.
+    pub parked: bool,
+    /// The settlement that must be in the store before parked rows can be read back.
+    pub parked_serial: u64,
+    pub parked_reading: bool,
+    /// It is in the list of lanes that wait for a settlement before reading back.
+    pub parked_waiting: bool,
+    pub in_flight: u32,
+    pub cursor: Cursor,
+    /// Pending pairs that the cursor row holds up.
+    pub covered: BTreeSet<Seq>,
+    /// The cursor row as it was last written.
+    pub row: Option<Seq>,
+    /// Live events below this were read from the log already.
+    pub live_from: Seq,
+    /// It stands in line of its host.
+    pub in_line: bool,
+    /// Credit of the deficit round robin, bytes.
+    pub credit: u32,
+    /// Fresh events sent since the last retry.
+    pub fresh_streak: u8,
+    /// It lets go: nothing more is sent, and it is released when nothing is in flight.
+    pub releasing: bool,
+    /// It waits for its turn to read from the log.
+    pub hungry: bool,
+    /// It is in the list of lanes whose cursor row must be looked at.
+    pub dirty: bool,
+    pub last_success_at: Option<UnixMillis>,
+    pub last_failure_at: Option<UnixMillis>,
+    pub failing_since: Option<UnixMillis>,
+}
+
+impl Lane {
+    #[must_use]
+    pub fn new(subscription: Arc<Subscription>, host: HostKey, cursor: Cursor) -> Self {
+        Self {
+            subscription,
+            host,
+            fresh: VecDeque::new(),
+            fresh_bytes: 0,
+            retry_ready: VecDeque::new(),
+            retries: HashMap::default(),
+            retries_due: 0,
+            parked: false,
+            parked_serial: 0,
+            parked_reading: false,
+            parked_waiting: false,
+            in_flight: 0,
+            cursor,
+            covered: BTreeSet::new(),
+            row: None,
+            live_from: Seq(0),
+            in_line: false,
+            credit: 0,
+            fresh_streak: 0,
+            releasing: false,
+            hungry: false,
+            dirty: false,
+            last_success_at: None,
+            last_failure_at: None,
+            failing_since: None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.subscription.status == Status::Active && !self.releasing
+    }
+
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.fresh.is_empty() || !self.retry_ready.is_empty()
+    }
+
+    /// What the cursor row on disk must say: the lowest seq that it holds up.
+    #[must_use]
+    pub fn row_wanted(&self) -> Option<Seq> {
+        let covered = self.covered.first().copied();
+        match self.cursor {
+            Cursor::Live => covered,
+            Cursor::Lagging { next, .. } => Some(covered.map_or(next, |seq| seq.min(next))),
+            // The old owner's row, if there is one, is not ours to touch.
+            Cursor::Awaiting => self.row,
+        }
+    }
+
+    /// Whether the next to be sent is a retry: when nothing is fresh, and every fourth time otherwise,
+    /// so that neither starves the other.
+    #[must_use]
+    pub fn retry_is_next(&self) -> bool {
+        !self.retry_ready.is_empty() && (self.fresh.is_empty() || self.fresh_streak >= 3)
+    }
+}

@@ -1,0 +1,27 @@
+//! Scheduling, pure: which delivery is sent when, and what is written down about it.
+//!
+//! One [`Shard`] per worker holds all that decides: queues per subscription, turns between them, limits,
+//! retries, cursors, the watermark. It is told what happened (`handle_*`), says what to do
+//! (`poll_action`, `poll_settlement`) and when it wants to be asked again (`next_wake`). It has no clock,
+//! no IO and no randomness; `tests/sim` runs it on virtual time.
+//!
+//! Drain order for the shell, after any input: `poll_action` until `None`, then `poll_settlement`,
+//! then sleep until `next_wake` or the next input.
+
+pub mod flight;
+pub mod journal;
+pub mod lane;
+pub mod pages;
+pub mod retries;
+pub mod shard;
+pub mod turns;
+pub mod watermark;
+
+mod changes;
+mod intake;
+mod outcomes;
+
+pub use flight::FlightId;
+pub use lane::Health;
+pub use pages::{Body, LogPage, Read, RetryPage, SubscriptionPage};
+pub use shard::{Action, Counts, Options, Send, Shard};

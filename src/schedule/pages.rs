@@ -1,0 +1,77 @@
+//! What a shard asks of the log's readers, and what it gets: plain data, so that the shard stays pure
+//! and the simulation can answer as well as RocksDB does.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::model::{Event, Seq, Subscription, SubscriptionKey, UnixMillis};
+use crate::settle::{RetryKey, RetryRow};
+
+/// A question to the readers. Each is answered by the page of the same name; where the store fails, the
+/// reader asks again after a pause, so a shard always gets its answer.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// The log from `from` on, with the pairs of this worker that are settled already.
+    Log { worker: usize, from: Seq },
+    /// What `subscription` wants from `from` on, at most `limit` events, through its account's index.
+    Subscription { worker: usize, subscription: Arc<Subscription>, from: Seq, limit: usize },
+    /// Retries after `after` (exclusive; `None`: from the beginning) due before `until`, of this worker's
+    /// subscriptions only, or of one.
+    Retries { worker: usize, only: Option<SubscriptionKey>, after: Option<RetryKey>, until: UnixMillis },
+    /// The events at these places.
+    Bodies { worker: usize, wanted: Vec<(SubscriptionKey, Seq)> },
+}
+
+/// Events that one page brings at most.
+pub const PAGE_EVENTS_MAX: usize = 1024;
+/// Bytes of bodies that one page brings at most (one event more than that may come).
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Retries that one page brings at most.
+pub const PAGE_RETRIES_MAX: usize = 4096;
+
+/// Part of the log.
+#[derive(Debug)]
+pub struct LogPage {
+    pub events: Vec<Arc<Event>>,
+    /// Pairs that have an attempt row already: delivered, among the retries, or dead.
+    pub settled: HashSet<(SubscriptionKey, Seq)>,
+    /// Everything up to and including this was looked at.
+    pub through: Seq,
+    /// Nothing was above `through` at the time of reading.
+    pub end: bool,
+}
+
+/// What one subscription wants from part of the log. Settled pairs are left out.
+#[derive(Debug)]
+pub struct SubscriptionPage {
+    pub subscription: SubscriptionKey,
+    /// `from` of the question.
+    pub from: Seq,
+    pub events: Vec<Arc<Event>>,
+    /// Everything up to and including this was looked at.
+    pub through: Seq,
+    /// Nothing was above `through` at the time of reading.
+    pub end: bool,
+    /// Retention had dropped what lay between the asked `from` and this (exclusive), where set.
+    pub expired_below: Option<Seq>,
+}
+
+/// Waiting retries, by due time.
+#[derive(Debug)]
+pub struct RetryPage {
+    pub only: Option<SubscriptionKey>,
+    pub rows: Vec<RetryRow>,
+    /// `until` of the question.
+    pub until: UnixMillis,
+    /// Where to go on inside the asked window; `None` where it is done.
+    pub next: Option<RetryKey>,
+}
+
+/// An event that was asked for by its place.
+#[derive(Debug)]
+pub struct Body {
+    pub subscription: SubscriptionKey,
+    pub seq: Seq,
+    /// `None` where retention has dropped it.
+    pub event: Option<Arc<Event>>,
+}

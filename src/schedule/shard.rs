@@ -1,0 +1,546 @@
+//! The shard: all that one worker decides. See the module's doc for how it is driven.
+//!
+//! Its inputs are spread over `intake` (events and pages), `outcomes` (what came of attempts) and
+//! `changes` (configuration); this file has the state, the outputs and what they share.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+
+use super::flight::{Flight, FlightId, Flights};
+use super::journal::Journal;
+use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MAX, Health, Lane, RETRIES_DUE_MAX};
+use super::pages::{PAGE_EVENTS_MAX, Read};
+use super::retries::RetryWindow;
+use super::turns::{HostKey, QUANTUM, Turns};
+use super::watermark::Watermark;
+use crate::model::subscription::DisabledReason;
+use crate::model::{Event, Mono, Now, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
+use crate::route::Index;
+use crate::settle::{RetryPolicy, Settlement};
+
+/// What a shard is set up with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub worker: usize,
+    /// How many workers there are, for telling whose a subscription is.
+    pub workers: usize,
+    pub policy: RetryPolicy,
+    /// Requests in flight to one host.
+    pub host_in_flight_max: u32,
+    /// Requests in flight in all.
+    pub in_flight_max: usize,
+    /// Events that wait in all lanes together.
+    pub queued_max: usize,
+    /// Bytes of bodies that wait in all lanes together.
+    pub queued_bytes_max: usize,
+}
+
+/// Lanes that read from the log at once.
+const LANES_READING_MAX: usize = 4;
+/// Lanes that read parked retries back at once.
+const PARKED_READING_MAX: usize = 2;
+/// Bodies that one read asks for at most.
+const BODIES_MAX: usize = 256;
+/// Bytes that a request costs besides its body, for fairness.
+const REQUEST_COST: usize = 512;
+
+/// A request to be sent.
+#[derive(Clone, Debug)]
+pub struct Send {
+    pub id: FlightId,
+    pub subscription: Arc<Subscription>,
+    pub event: Arc<Event>,
+    pub attempt: u16,
+    pub trigger: Trigger,
+    pub deadline: Mono,
+}
+
+/// What the shell must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this and report the outcome with `handle_outcome`, exactly once.
+    Send(Send),
+    /// The deadline of this flight has come: end it now, and report the outcome all the same.
+    Cancel(FlightId),
+    /// Ask the readers.
+    Read(Read),
+    /// Tell the writer that everything up to here was taken in from the log.
+    CaughtUp(Seq),
+    /// Make the subscription inactive.
+    Disable(SubscriptionKey, DisabledReason),
+}
+
+/// Figures for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub in_flight: usize,
+    /// Events that wait in memory, first attempts and due retries.
+    pub queued: usize,
+    pub queued_bytes: usize,
+    pub lagging: usize,
+    /// Retries that wait in memory.
+    pub retries: usize,
+    /// Deliveries that retention overtook.
+    pub expired: u64,
+}
+
+/// How the shard gets at the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// Commits come as they happen.
+    Live,
+    /// The log is read; `asked` while a page is under way. `until`: commits after this come again.
+    Reading { asked: bool, until: Option<Seq> },
+}
+
+pub struct Shard {
+    pub(super) options: Options,
+    pub(super) index: Arc<Index>,
+    pub(super) lanes: HashMap<SubscriptionKey, Lane>,
+    pub(super) turns: Turns,
+    pub(super) flights: Flights,
+    pub(super) window: RetryWindow,
+    pub(super) watermark: Watermark,
+    pub(super) journal: Journal,
+    pub(super) intake: Intake,
+    pub(super) actions: VecDeque<Action>,
+    /// Lanes that want to read from the log, and how many do.
+    pub(super) hungry: VecDeque<SubscriptionKey>,
+    pub(super) lanes_reading: usize,
+    /// Retry pages of single lanes under way.
+    pub(super) parked_reading: usize,
+    /// Lanes with parked retries that wait for a settlement before they can read them.
+    pub(super) parked: VecDeque<SubscriptionKey>,
+    /// Lanes whose cursor row may have to be written.
+    pub(super) dirty: Vec<SubscriptionKey>,
+    pub(super) queued: usize,
+    pub(super) queued_bytes: usize,
+    pub(super) expired: u64,
+    pub(super) stopping: bool,
+    scratch: Vec<FlightId>,
+}
+
+impl Shard {
+    /// `watermark` and `lagging` as recovery found them; `lagging` of this worker's subscriptions only.
+    /// A new shard reads the log from the watermark on: recovery is the way of every event.
+    #[must_use]
+    pub fn new(
+        options: Options,
+        index: Arc<Index>,
+        watermark: Seq,
+        lagging: &[(SubscriptionKey, Seq)],
+    ) -> Self {
+        let mut shard = Self {
+            turns: Turns::new(options.host_in_flight_max),
+            journal: Journal::new(options.worker, watermark),
+            options,
+            index,
+            lanes: HashMap::default(),
+            flights: Flights::default(),
+            window: RetryWindow::default(),
+            watermark: Watermark::new(watermark),
+            intake: Intake::Reading { asked: false, until: None },
+            actions: VecDeque::new(),
+            hungry: VecDeque::new(),
+            lanes_reading: 0,
+            parked_reading: 0,
+            parked: VecDeque::new(),
+            dirty: Vec::new(),
+            queued: 0,
+            queued_bytes: 0,
+            expired: 0,
+            stopping: false,
+            scratch: Vec::new(),
+        };
+        for (key, cursor) in lagging {
+            let Some(subscription) = shard.index.subscription(*key).cloned() else { continue };
+            let cursor_state = Cursor::Lagging { next: *cursor, reading: None };
+            if let Some(lane) = shard.lane(&subscription, cursor_state) {
+                lane.row = Some(*cursor);
+            }
+            shard.refresh(*key);
+        }
+        shard
+    }
+
+    /// The lane of a subscription, made where it is missing.
+    pub(super) fn lane(&mut self, subscription: &Arc<Subscription>, cursor: Cursor) -> Option<&mut Lane> {
+        let key = subscription.key;
+        if !self.lanes.contains_key(&key) {
+            let host = self.turns.join(subscription.callback_url.authority());
+            self.lanes.insert(key, Lane::new(Arc::clone(subscription), host, cursor));
+        }
+        self.lanes.get_mut(&key)
+    }
+
+    /// Time has passed: deadlines, due retries, reading ahead. Call it on every turn of the loop.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let mut expired = std::mem::take(&mut self.scratch);
+        self.flights.expire(now.mono, &mut expired);
+        self.actions.extend(expired.drain(..).map(Action::Cancel));
+        self.scratch = expired;
+        if !self.stopping {
+            self.wake_retries(now);
+            self.read_on();
+        }
+    }
+
+    /// What to do next, or `None` where there is nothing to do now.
+    pub fn poll_action(&mut self, now: Now) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if self.stopping || self.journal.is_full() || self.flights.len() >= self.options.in_flight_max {
+            return None;
+        }
+        loop {
+            let (host, key) = self.turns.front()?;
+            if let Some(send) = self.send_one(now, host, key) {
+                return Some(Action::Send(send));
+            }
+        }
+    }
+
+    /// Sends the next event of the lane whose turn it is, or ends its turn.
+    fn send_one(&mut self, now: Now, host: HostKey, key: SubscriptionKey) -> Option<Send> {
+        let share = self.turns.share(host);
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            self.turns.unlist(host);
+            return None;
+        };
+        let cap = lane.subscription.delivery.max_in_flight.min(share);
+        if !lane.is_active() || !lane.has_work() || lane.in_flight >= cap {
+            lane.in_line = false;
+            self.turns.unlist(host);
+            return None;
+        }
+        let retry = lane.retry_is_next();
+        let size = if retry {
+            lane.retry_ready.front().map_or(0, |ready| ready.event.body().len())
+        } else {
+            lane.fresh.front().map_or(0, |event| event.body().len())
+        };
+        let cost = u32::try_from(size + REQUEST_COST).unwrap_or(u32::MAX);
+        if lane.credit < cost {
+            lane.credit = lane.credit.saturating_add(QUANTUM);
+            self.turns.rotate(host);
+            return None;
+        }
+        lane.credit -= cost;
+        let (event, attempt, trigger, row) = if retry {
+            let ready = lane.retry_ready.pop_front()?;
+            lane.retries_due = lane.retries_due.saturating_sub(1);
+            lane.fresh_streak = 0;
+            (ready.event, ready.row.attempts.saturating_add(1), ready.row.trigger, Some(ready.row.key))
+        } else {
+            let event = lane.fresh.pop_front()?;
+            lane.fresh_bytes -= size.min(lane.fresh_bytes);
+            lane.fresh_streak = lane.fresh_streak.saturating_add(1);
+            (event, 1, Trigger::Event, None)
+        };
+        self.queued = self.queued.saturating_sub(1);
+        self.queued_bytes = self.queued_bytes.saturating_sub(size);
+        lane.in_flight += 1;
+        if !lane.has_work() {
+            lane.credit = 0;
+        }
+        let deadline = now.mono + lane.subscription.delivery.timeout;
+        let subscription = Arc::clone(&lane.subscription);
+        let flight = Flight {
+            subscription: key,
+            host,
+            event: Arc::clone(&event),
+            attempt,
+            trigger,
+            retry: row,
+            deadline,
+            cancelled: false,
+            orphan: false,
+        };
+        let id = self.flights.insert(flight);
+        self.turns.sent(host);
+        self.refresh(key);
+        Some(Send { id, subscription, event, attempt, trigger, deadline })
+    }
+
+    /// What is to be written now. `force` hands over what there is without waiting for company.
+    pub fn poll_settlement(&mut self, now: Now, force: bool) -> Option<Settlement> {
+        let watermark = self.watermark.get();
+        for key in std::mem::take(&mut self.dirty) {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.dirty = false;
+            let wanted = lane.row_wanted();
+            if wanted == lane.row {
+                continue;
+            }
+            lane.row = wanted;
+            match wanted {
+                Some(cursor) => self.journal.put_lagging(now.mono, key, cursor),
+                None => self.journal.delete_lagging(now.mono, key),
+            }
+        }
+        self.journal.is_due(now.mono, watermark, force).then(|| self.journal.take(now.mono, watermark))
+    }
+
+    /// This settlement is in the store.
+    pub fn handle_flushed(&mut self, serial: u64) {
+        self.journal.flushed(serial, self.parked_reading > 0 || self.window.is_reading());
+        self.retry_parked();
+    }
+
+    /// Lanes that waited to read their parked retries may try again.
+    pub(super) fn retry_parked(&mut self) {
+        for key in std::mem::take(&mut self.parked) {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.parked_waiting = false;
+            }
+            self.refresh(key);
+        }
+    }
+
+    /// When to call `handle_timeout` and `poll_settlement` next if nothing else happens.
+    #[must_use]
+    pub fn next_wake(&self, now: Now) -> Option<Mono> {
+        let at = |due: UnixMillis| now.mono + due.since(now.wall);
+        let retries = if self.stopping || self.is_crowded() {
+            None
+        } else {
+            [self.window.next_due(), self.window.next_read()].into_iter().flatten().map(at).min()
+        };
+        [self.flights.next_deadline(), self.journal.next_due(self.watermark.get()), retries]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Starts nothing new. What is in flight ends; [`Shard::is_done`] tells when all is written.
+    pub fn handle_stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Nothing is in flight and everything settled is in the store.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.flights.is_empty() && self.actions.is_empty() && self.journal.is_clean()
+    }
+
+    /// Deadlines of everything in flight come now: the bound of an orderly stop is reached.
+    pub fn handle_abort(&mut self) {
+        let mut expired = Vec::new();
+        self.flights.expire_all(&mut expired);
+        self.actions.extend(expired.into_iter().map(Action::Cancel));
+    }
+
+    /// The memory of waiting events is used up so far that nothing more is read into it.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queued >= self.options.queued_max / 4 * 3
+            || self.queued_bytes >= self.options.queued_bytes_max / 4 * 3
+    }
+
+    /// How many events a lane may hold now: a share of what is free, so that a few full lanes never
+    /// take the room of a newly active one (dynamic thresholds; Choudhury and Hahne, 1998).
+    pub(super) fn room(&self, lane: &Lane) -> usize {
+        let free = self.options.queued_max.saturating_sub(self.queued) / 4;
+        let free_bytes = self.options.queued_bytes_max.saturating_sub(self.queued_bytes) / 4;
+        if lane.fresh_bytes > FRESH_BYTES_MAX.min(free_bytes.max(64 << 10)) {
+            return 0;
+        }
+        FRESH_MAX.min(free.max(16)).saturating_sub(lane.fresh.len())
+    }
+
+    /// Puts a lane where it belongs after any change: in line, in the queue of readers, among the dirty.
+    pub(super) fn refresh(&mut self, key: SubscriptionKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !lane.dirty && lane.row_wanted() != lane.row {
+            lane.dirty = true;
+            self.dirty.push(key);
+        }
+        if !lane.is_active() {
+            return;
+        }
+        let cap = lane.subscription.delivery.max_in_flight.min(self.turns.share(lane.host));
+        if !lane.in_line && lane.has_work() && lane.in_flight < cap {
+            lane.in_line = true;
+            self.turns.enlist(lane.host, key);
+        }
+        let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, .. });
+        if lagging && !lane.hungry && lane.fresh.len() < FRESH_MAX / 4 {
+            lane.hungry = true;
+            self.hungry.push_back(key);
+        }
+        if lane.parked && !lane.parked_reading && lane.retries_due < RETRIES_DUE_MAX / 4 {
+            self.read_parked(key);
+        }
+    }
+
+    /// Reads a lane's parked retries back, or lets it wait for the next settlement where their rows are
+    /// not in the store yet or there is no room for them.
+    fn read_parked(&mut self, key: SubscriptionKey) {
+        let wait = self.is_crowded() || self.parked_reading >= PARKED_READING_MAX;
+        let flushed = self.journal.flushed_serial();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if wait || flushed < lane.parked_serial {
+            if !lane.parked_waiting {
+                lane.parked_waiting = true;
+                self.parked.push_back(key);
+            }
+            return;
+        }
+        lane.parked_reading = true;
+        self.parked_reading += 1;
+        self.actions.push_back(Action::Read(Read::Retries {
+            worker: self.options.worker,
+            only: Some(key),
+            after: None,
+            until: self.window.until(),
+        }));
+    }
+
+    /// Asks the readers for what is wanted and not under way.
+    pub(super) fn read_on(&mut self) {
+        if let Intake::Reading { asked: false, .. } = self.intake {
+            self.intake = match self.intake {
+                Intake::Reading { until, .. } => Intake::Reading { asked: true, until },
+                Intake::Live => Intake::Live,
+            };
+            let from = self.watermark.position().next();
+            self.actions.push_back(Action::Read(Read::Log { worker: self.options.worker, from }));
+        }
+        while self.lanes_reading < LANES_READING_MAX && !self.is_crowded() {
+            let Some(key) = self.hungry.pop_front() else { break };
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.hungry = false;
+            let Cursor::Lagging { next, reading: None } = lane.cursor else { continue };
+            if !lane.is_active() {
+                continue;
+            }
+            lane.cursor = Cursor::Lagging { next, reading: Some(next) };
+            let limit = FRESH_MAX.saturating_sub(lane.fresh.len()).clamp(1, PAGE_EVENTS_MAX);
+            let subscription = Arc::clone(&lane.subscription);
+            self.lanes_reading += 1;
+            self.actions.push_back(Action::Read(Read::Subscription {
+                worker: self.options.worker,
+                subscription,
+                from: next,
+                limit,
+            }));
+        }
+    }
+
+    /// Due retries get their bodies; the next page of retries is asked for.
+    fn wake_retries(&mut self, now: Now) {
+        if let Some(ask) = self.window.ask(now.wall) {
+            for row in self.journal.take_far(ask.until + Duration::from_millis(1)) {
+                self.remember_retry(row);
+            }
+            self.actions.push_back(Action::Read(Read::Retries {
+                worker: self.options.worker,
+                only: None,
+                after: ask.after,
+                until: ask.until,
+            }));
+        }
+        let mut wanted = Vec::new();
+        while !self.is_crowded() {
+            let Some(row) = self.window.pop_due(now.wall) else { break };
+            let (key, seq) = (row.key.subscription, row.key.seq);
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            if !lane.is_active() || lane.retries_due >= RETRIES_DUE_MAX {
+                lane.retries.remove(&seq);
+                lane.parked = true;
+                lane.parked_serial = self.journal.serial();
+                self.refresh(key);
+                continue;
+            }
+            lane.retries_due += 1;
+            self.queued += 1;
+            wanted.push((key, seq));
+            if wanted.len() >= BODIES_MAX {
+                self.ask_bodies(std::mem::take(&mut wanted));
+            }
+        }
+        if !wanted.is_empty() {
+            self.ask_bodies(wanted);
+        }
+    }
+
+    fn ask_bodies(&mut self, wanted: Vec<(SubscriptionKey, Seq)>) {
+        self.actions.push_back(Action::Read(Read::Bodies { worker: self.options.worker, wanted }));
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            in_flight: self.flights.len(),
+            queued: self.queued,
+            queued_bytes: self.queued_bytes,
+            lagging: self.lanes.values().filter(|lane| lane.cursor != Cursor::Live).count(),
+            retries: self.window.len(),
+            expired: self.expired,
+        }
+    }
+
+    /// What people want to know of a subscription; `None` where this shard has never sent for it.
+    #[must_use]
+    pub fn health(&self, key: SubscriptionKey) -> Option<Health> {
+        let lane = self.lanes.get(&key)?;
+        let retries = u64::try_from(lane.retries.len()).unwrap_or(u64::MAX);
+        let fresh = u64::try_from(lane.fresh.len()).unwrap_or(u64::MAX);
+        let in_flight = || self.flights.iter().filter(|flight| flight.subscription == key && flight.retry.is_none());
+        let oldest = lane
+            .fresh
+            .front()
+            .map(|event| event.accepted_at)
+            .into_iter()
+            .chain(lane.retries.values().map(|row| row.accepted_at))
+            .chain(in_flight().map(|flight| flight.event.accepted_at))
+            .min();
+        Some(Health {
+            last_success_at: lane.last_success_at,
+            last_failure_at: lane.last_failure_at,
+            failing_since: lane.failing_since,
+            pending: fresh + retries + u64::from(lane.in_flight).min(in_flight().count() as u64),
+            lagging: lane.cursor != Cursor::Live,
+            oldest_pending_at: oldest,
+        })
+    }
+
+    /// When the log took the oldest event that this shard holds undelivered, and the lanes that are
+    /// behind or failing, oldest first, at most `most`. Walks all lanes: not for the hot path.
+    #[must_use]
+    pub fn oldest(&self, most: usize) -> (Option<UnixMillis>, Vec<(SubscriptionKey, UnixMillis)>) {
+        let mut by_lane: HashMap<SubscriptionKey, UnixMillis> = HashMap::default();
+        let mut note = |key, at: UnixMillis| {
+            by_lane.entry(key).and_modify(|old: &mut UnixMillis| *old = (*old).min(at)).or_insert(at);
+        };
+        for flight in self.flights.iter().filter(|flight| !flight.orphan) {
+            note(flight.subscription, flight.event.accepted_at);
+        }
+        for (key, lane) in &self.lanes {
+            if let Some(event) = lane.fresh.front() {
+                note(*key, event.accepted_at);
+            }
+            if let Some(row) = lane.retries.values().min_by_key(|row| row.accepted_at) {
+                note(*key, row.accepted_at);
+            }
+        }
+        let oldest = by_lane.values().min().copied();
+        let unwell = |key: &SubscriptionKey| {
+            self.lanes.get(key).is_some_and(|lane| {
+                lane.failing_since.is_some() || lane.cursor != Cursor::Live || !lane.retries.is_empty()
+            })
+        };
+        let mut lanes: Vec<_> = by_lane.into_iter().filter(|(key, _)| unwell(key)).collect();
+        lanes.sort_by_key(|(key, at)| (*at, *key));
+        lanes.truncate(most);
+        (oldest, lanes)
+    }
+
+    #[must_use]
+    pub fn watermark(&self) -> Seq {
+        self.watermark.get()
+    }
+}
