@@ -3,16 +3,17 @@
 //! Replies travel as one-shot channels, inputs to workers through [`Outbox`]. Nothing here blocks and
 //! nothing here knows RocksDB.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::model::{
-    AccountKey, AccountName, Event, NewEvent, Seq, Subscription, SubscriptionKey, UnixMillis,
-};
+pub use crate::model::Refused;
+use crate::model::{Event, NewEvent, Seq, SubscriptionKey};
 use crate::registry::{Change, ChangeError, Changed};
-use crate::settle::{Released, RetryKey, RetryRow, Settlement};
+use crate::route::Index;
+pub use crate::schedule::pages::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
+pub use crate::schedule::{Body, LogPage, Read, RetryPage, SubscriptionPage};
+use crate::settle::{Released, Settlement};
 
 /// What may be asked of the writer thread.
 pub enum Request {

@@ -138,6 +138,17 @@ impl Dedupe {
         self.open.as_ref().map_or((seq, None), |open| (open.partition, Some(open.opened_at)))
     }
 
+    /// At the start: ids of this partition follow. Where one is open already (its sealing was cut
+    /// short), they join it; it stays called by its own first seq.
+    pub fn reopen(&mut self, partition: Seq, opened_at: UnixMillis) {
+        self.open.get_or_insert_with(|| Exact {
+            partition,
+            opened_at,
+            newest_at: opened_at,
+            ids: HashMap::default(),
+        });
+    }
+
     /// Takes an id that is on disk now. The newer of two equal fingerprints stays.
     pub fn insert(&mut self, fingerprint: Fingerprint, seq: Seq, at: UnixMillis) {
         let open = self.open.get_or_insert_with(|| Exact {

@@ -200,6 +200,7 @@ pub struct SealedAt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RetryValue {
     pub attempts: u16,
+    pub accepted_at: UnixMillis,
     pub trigger: Trigger,
 }
 

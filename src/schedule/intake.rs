@@ -134,7 +134,8 @@ impl Shard {
                 .filter(|flight| flight.event.seq == oldest && flight.retry.is_none() && !flight.orphan)
                 .map(|flight| flight.subscription)
                 .collect();
-            let queued = |lane: &super::lane::Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
+            let queued =
+                |lane: &super::lane::Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
             holders.extend(self.lanes.iter().filter(|(_, lane)| queued(lane)).map(|(key, _)| *key));
             if holders.is_empty() {
                 debug_assert!(false, "{oldest:?} is held by nobody");
@@ -235,7 +236,8 @@ impl Shard {
                 self.parked_reading = self.parked_reading.saturating_sub(1);
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.parked_reading = false;
-                    lane.parked = left_out || page.next.is_some() || lane.parked_serial > self.journal.flushed_serial();
+                    lane.parked =
+                        left_out || page.next.is_some() || lane.parked_serial > self.journal.flushed_serial();
                 }
                 // Due rows are popped first, so that a full lane does not ask again at once.
                 self.handle_timeout(now);

@@ -166,8 +166,11 @@ impl Journal {
 
     /// Takes what waits. The caller must report [`Journal::flushed`] when it is written.
     pub fn take(&mut self, now: Mono, watermark: Seq) -> Settlement {
-        let next =
-            Settlement { worker: self.pending.worker, serial: self.pending.serial + 1, ..Settlement::default() };
+        let next = Settlement {
+            worker: self.pending.worker,
+            serial: self.pending.serial + 1,
+            ..Settlement::default()
+        };
         let mut settlement = std::mem::replace(&mut self.pending, next);
         settlement.watermark = watermark;
         self.written = watermark;

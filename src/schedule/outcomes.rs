@@ -2,14 +2,16 @@
 
 use super::flight::FlightId;
 use super::shard::{Action, Shard};
-use crate::model::{Attempt, Disposition, Now, Outcome, SubscriptionKey, Trigger};
 use crate::model::Seq;
+use crate::model::{Attempt, Disposition, Now, Outcome, SubscriptionKey, Trigger};
 use crate::settle::{DeadRow, RetryKey, RetryRow, Verdict, verdict};
 
 /// What an outcome meant, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    Delivered { delay_ms: u64 },
+    Delivered {
+        delay_ms: u64,
+    },
     Retried,
     Dead,
     /// The subscription is gone; nothing was recorded.
@@ -38,7 +40,8 @@ impl Shard {
         }
         let (disposition, settled) = match verdict {
             Verdict::Delivered => {
-                let delay_ms = (outcome.started_at + outcome.duration).0.saturating_sub(flight.event.accepted_at.0);
+                let delay_ms =
+                    (outcome.started_at + outcome.duration).0.saturating_sub(flight.event.accepted_at.0);
                 (Disposition::Delivered, Settled::Delivered { delay_ms })
             }
             Verdict::Retry(wait) => {

@@ -489,7 +489,8 @@ impl Shard {
         let lane = self.lanes.get(&key)?;
         let retries = u64::try_from(lane.retries.len()).unwrap_or(u64::MAX);
         let fresh = u64::try_from(lane.fresh.len()).unwrap_or(u64::MAX);
-        let in_flight = || self.flights.iter().filter(|flight| flight.subscription == key && flight.retry.is_none());
+        let in_flight =
+            || self.flights.iter().filter(|flight| flight.subscription == key && flight.retry.is_none());
         let oldest = lane
             .fresh
             .front()

@@ -105,11 +105,8 @@ impl Turns {
     /// How many requests one subscription may have in flight at this host.
     #[must_use]
     pub fn share(&self, key: HostKey) -> u32 {
-        let alone = self
-            .hosts
-            .get(key.0 as usize)
-            .and_then(Option::as_ref)
-            .is_none_or(|host| host.lanes <= 1);
+        let alone =
+            self.hosts.get(key.0 as usize).and_then(Option::as_ref).is_none_or(|host| host.lanes <= 1);
         if alone { self.cap } else { (self.cap * 3 / 4).max(1) }
     }
 

@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn follows_the_schedule_and_ends() {
-        let policy = RetryPolicy { schedule: vec![Duration::from_secs(5), Duration::from_secs(60)], jitter: 0.0 };
+        let policy =
+            RetryPolicy { schedule: vec![Duration::from_secs(5), Duration::from_secs(60)], jitter: 0.0 };
         let wait = |attempts| policy.wait(SubscriptionKey(1), Seq(1), attempts);
         assert_eq!(wait(0), None);
         assert_eq!(wait(1), Some(Duration::from_secs(5)));
