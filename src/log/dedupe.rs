@@ -206,6 +206,16 @@ impl Dedupe {
         Some(job)
     }
 
+    /// The sealing failed: its ids join the open partition again, to be sealed with it.
+    pub fn unseal(&mut self) {
+        let Some(mut exact) = self.sealing.take() else { return };
+        if let Some(open) = self.open.take() {
+            exact.newest_at = exact.newest_at.max(open.newest_at);
+            exact.ids.extend(open.ids);
+        }
+        self.open = Some(exact);
+    }
+
     /// The rows and the filter of the sealed partition are on disk: the exact ids may go.
     pub fn sealed(&mut self, partition: Seq, newest_at: UnixMillis, ids: usize, filter: Filter) {
         if self.sealing.as_ref().is_some_and(|it| it.partition == partition) {

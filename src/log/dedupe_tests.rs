@@ -100,6 +100,18 @@ fn wants_seal_by_size_and_waits_at_twice_of_it() {
 }
 
 #[test]
+fn a_failed_sealing_loses_nothing() {
+    let mut dedupe = Dedupe::new(DAY);
+    dedupe.insert(print(1), Seq(1), UnixMillis(0));
+    assert!(dedupe.seal().is_some());
+    dedupe.insert(print(2), Seq(2), UnixMillis(5));
+    dedupe.unseal();
+    assert!(seen(&dedupe, 1) && seen(&dedupe, 2));
+    let job = dedupe.seal().expect("one is open");
+    assert_eq!((job.partition, job.newest_at, job.entries.len()), (Seq(1), UnixMillis(5), 2));
+}
+
+#[test]
 fn small_and_odd_partitions() {
     for count in [0u64, 1, 2, 3, 5, 17] {
         let entries: IdsRow = {

@@ -22,12 +22,24 @@ pub mod guard;
 #[cfg(feature = "engine")]
 pub mod options;
 #[cfg(feature = "engine")]
+mod pages;
+#[cfg(feature = "engine")]
+pub mod reader;
+#[cfg(feature = "engine")]
 pub mod recovery;
 #[cfg(feature = "engine")]
+mod retention;
+#[cfg(feature = "engine")]
 mod rows;
+#[cfg(feature = "engine")]
+mod sealing;
 #[cfg(feature = "engine")]
 mod settling;
 #[cfg(feature = "engine")]
 pub mod stats;
 #[cfg(feature = "engine")]
 pub mod store;
+#[cfg(feature = "engine")]
+mod upkeep;
+#[cfg(feature = "engine")]
+pub mod writer;

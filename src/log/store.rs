@@ -25,7 +25,7 @@ pub struct Store {
     options: DbOptions,
     _lock: DirectoryLock,
     db: RwLock<Option<Db>>,
-    head: AtomicU64,
+    head: Arc<AtomicU64>,
     pub(super) floors: Arc<Floors>,
     pub(super) orphans: ArrayQueue<RetryKey>,
     stats: Arc<LogStats>,
@@ -40,7 +40,7 @@ impl Store {
             options,
             _lock: lock,
             db: RwLock::new(Some(db)),
-            head: AtomicU64::new(0),
+            head: Arc::default(),
             floors,
             orphans: ArrayQueue::new(ORPHANS_MAX),
             stats: Arc::default(),
@@ -68,6 +68,13 @@ impl Store {
     #[must_use]
     pub fn head(&self) -> Seq {
         Seq(self.head.load(Ordering::Acquire))
+    }
+
+    /// [`Store::head`] for those who must not have the store: workers read it before they drain their
+    /// queue, since it is raised after a commit was handed to them.
+    #[must_use]
+    pub fn head_cell(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.head)
     }
 
     pub(super) fn set_head(&self, head: Seq) {
