@@ -1,0 +1,236 @@
+//! Pages of the log for workers: pure reading, one bounded page at a time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::api::{
+    Body, LogPage, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX, RetryPage, SubscriptionPage,
+};
+use super::db::{Db, Family};
+use super::guard::StoreError;
+use super::key::{Key, KeyRange};
+use super::record::{RetryValue, decode};
+use super::rows::{EventLoader, events_of, first_of, report_damage, row_start, settled, walk_account};
+use super::store::Store;
+use crate::model::{Event, Seq, Subscription, SubscriptionKey, UnixMillis};
+use crate::route::{Index, owner};
+use crate::settle::{RetryKey, RetryRow};
+
+/// Events or index entries that one page looks at, at most: a page of few finds must end, too.
+const SCAN_MAX: usize = 32 * 1024;
+/// Rows of retries that one page looks at, at most.
+const SCAN_RETRIES_MAX: usize = 64 * 1024;
+
+/// The log from `from` on. Events that nobody wants are left out; what another worker wants is in, so that
+/// a subscription that is just moving is missed by nobody.
+pub(super) fn log_page(
+    store: &Store,
+    db: &Db,
+    index: &Index,
+    worker: usize,
+    from: Seq,
+) -> Result<LogPage, StoreError> {
+    let head = store.head();
+    let from = from.max(store.floor()).max(Seq(1));
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    let mut through = from.prev();
+    let (mut bytes, mut looked) = (0, 0);
+    let end = walk_log(store, db, from, |event| {
+        through = event.seq;
+        looked += 1;
+        if index.workers_wanting(event.account, event.type_bit, event.seq) != 0 {
+            bytes += event.body().len();
+            events.push(event);
+        }
+        if events.len() >= PAGE_EVENTS_MAX || bytes >= PAGE_BYTES_MAX || looked >= SCAN_MAX {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    let settled = settled_pairs(store, db, index, worker, &events)?;
+    let through = if end { through.max(head) } else { through };
+    Ok(LogPage { events, settled, through, end })
+}
+
+/// Whether it ended by itself.
+fn walk_log(
+    store: &Store,
+    db: &Db,
+    from: Seq,
+    mut visit: impl FnMut(Arc<Event>) -> ControlFlow<()>,
+) -> Result<bool, StoreError> {
+    let mut cursor = db.cursor(Family::Events, &KeyRange::events(row_start(db, from)?))?;
+    cursor.first();
+    while let Some((key, value)) = cursor.row()? {
+        match events_of(first_of(key)?, value) {
+            Ok(events) => {
+                for event in events.into_iter().filter(|event| event.seq >= from) {
+                    if visit(event).is_break() {
+                        return Ok(false);
+                    }
+                }
+            }
+            Err(error) => report_damage(store.stats(), Family::Events, key, &error),
+        }
+        cursor.next();
+    }
+    Ok(true)
+}
+
+fn settled_pairs(
+    store: &Store,
+    db: &Db,
+    index: &Index,
+    worker: usize,
+    events: &[Arc<Event>],
+) -> Result<HashSet<(SubscriptionKey, Seq)>, StoreError> {
+    let mut spans: BTreeMap<SubscriptionKey, (Seq, Seq)> = BTreeMap::new();
+    for event in events {
+        index.for_each(event.account, event.type_bit, event.seq, worker, |subscription| {
+            spans.entry(subscription.key).or_insert((event.seq, event.seq)).1 = event.seq;
+        });
+    }
+    let mut pairs = HashSet::new();
+    for (subscription, span) in spans {
+        let seqs = settled(db, store.stats(), subscription, span)?;
+        pairs.extend(seqs.into_iter().map(|seq| (subscription, seq)));
+    }
+    Ok(pairs)
+}
+
+/// What a lagging subscription wants from `from` on.
+pub(super) fn subscription_page(
+    store: &Store,
+    db: &Db,
+    subscription: &Subscription,
+    from: Seq,
+    limit: usize,
+) -> Result<SubscriptionPage, StoreError> {
+    let head = store.head();
+    let floor = store.floor();
+    let start = from.max(floor).max(Seq(1));
+    let limit = limit.clamp(1, PAGE_EVENTS_MAX);
+    let mut wanted: Vec<Seq> = Vec::new();
+    let mut through = start.prev();
+    let mut looked = 0;
+    let mut end = walk_account(db, store.stats(), subscription.account, start, |seq, bit| {
+        through = seq;
+        looked += 1;
+        if subscription.wants(bit, seq) {
+            wanted.push(seq);
+        }
+        // A few more than the page holds, since some are settled already.
+        wanted.len() < limit.saturating_mul(2) && looked < SCAN_MAX
+    })?;
+    if end {
+        through = through.max(head);
+    }
+    let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
+        return Ok(page(subscription, from, Vec::new(), through, end, floor));
+    };
+    let settled = settled(db, store.stats(), subscription.key, (*first, *last))?;
+    let mut loader = EventLoader::new(db, floor, store.stats())?;
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    for seq in wanted.into_iter().filter(|seq| !settled.contains(seq)) {
+        if events.len() >= limit || bytes >= PAGE_BYTES_MAX {
+            // This one comes with the next page.
+            (through, end) = (seq.prev(), false);
+            break;
+        }
+        if let Some(event) = loader.load(seq)? {
+            bytes += event.body().len();
+            events.push(event);
+        }
+    }
+    Ok(page(subscription, from, events, through, end, floor))
+}
+
+fn page(
+    subscription: &Subscription,
+    from: Seq,
+    events: Vec<Arc<Event>>,
+    through: Seq,
+    end: bool,
+    floor: Seq,
+) -> SubscriptionPage {
+    let expired_below = (from < floor).then_some(floor);
+    SubscriptionPage { subscription: subscription.key, from, events, through, end, expired_below }
+}
+
+/// Retries of one worker, or of one subscription. Rows of subscriptions that are gone are left to the
+/// writer to delete.
+pub(super) fn retry_page(
+    store: &Store,
+    db: &Db,
+    index: &Index,
+    worker: usize,
+    only: Option<SubscriptionKey>,
+    (after, until): (Option<RetryKey>, UnixMillis),
+) -> Result<RetryPage, StoreError> {
+    let lowest = |due| RetryKey { due, subscription: SubscriptionKey(0), seq: Seq(0) };
+    let from = Key::Retry(after.unwrap_or(lowest(UnixMillis(0))));
+    let range = KeyRange::between(&from, &Key::Retry(lowest(until)));
+    let mut rows = Vec::new();
+    let mut next = None;
+    let mut looked = 0;
+    if range.lower >= range.upper {
+        return Ok(RetryPage { only, rows, until, next });
+    }
+    let mut cursor = db.cursor(Family::Retries, &range)?;
+    cursor.first();
+    while let Some((bytes, value)) = cursor.row()? {
+        if let Ok(Key::Retry(key)) = Key::parse(bytes)
+            && after != Some(key)
+        {
+            if rows.len() >= PAGE_RETRIES_MAX || looked >= SCAN_RETRIES_MAX {
+                break;
+            }
+            looked += 1;
+            next = Some(key);
+            if is_for(store, index, worker, only, key) {
+                match decode::<RetryValue>(value) {
+                    Ok(RetryValue { attempts, accepted_at, trigger }) => {
+                        rows.push(RetryRow { key, attempts, accepted_at, trigger });
+                    }
+                    Err(error) => report_damage(store.stats(), Family::Retries, bytes, &error),
+                }
+            }
+        }
+        cursor.next();
+    }
+    if cursor.row()?.is_none() {
+        next = None;
+    }
+    Ok(RetryPage { only, rows, until, next })
+}
+
+fn is_for(store: &Store, index: &Index, worker: usize, only: Option<SubscriptionKey>, key: RetryKey) -> bool {
+    let Some(subscription) = index.subscription(key.subscription) else {
+        // Full: whoever reads this window next finds it again.
+        let _ = store.orphans.push(key);
+        return false;
+    };
+    match only {
+        Some(only) => key.subscription == only,
+        None => owner(subscription.callback_url.authority(), index.workers()) == worker,
+    }
+}
+
+/// The events at these places.
+pub(super) fn bodies(
+    store: &Store,
+    db: &Db,
+    wanted: &[(SubscriptionKey, Seq)],
+) -> Result<Vec<Body>, StoreError> {
+    let mut loader = EventLoader::new(db, store.floor(), store.stats())?;
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_unstable_by_key(|at| wanted.get(*at).map(|(_, seq)| *seq));
+    let mut bodies = Vec::with_capacity(wanted.len());
+    for (subscription, seq) in order.into_iter().filter_map(|at| wanted.get(at)) {
+        bodies.push(Body { subscription: *subscription, seq: *seq, event: loader.load(*seq)? });
+    }
+    Ok(bodies)
+}

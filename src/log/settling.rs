@@ -1,0 +1,101 @@
+//! Rows of settlements: what came of deliveries. They carry no fsync of their own.
+
+use std::collections::BTreeMap;
+
+use super::db::{Batch, Family};
+use super::guard::StoreError;
+use super::key::{Key, KeyRange, attempt_bucket};
+use super::record::{CountersRow, DeadValue, RetryValue, encode};
+use crate::model::{Attempt, Disposition, Seq, SubscriptionKey, Trigger};
+use crate::settle::{RetryKey, Settlement};
+
+/// Bytes of excerpts and messages after which another row of attempts begins.
+const ATTEMPTS_ROW_LEN_MAX: usize = 64 << 10;
+
+/// Adds the rows of `settlement` and counts in `counters`, which become true when the batch is written.
+pub(super) fn put_settlement(
+    batch: &mut Batch<'_>,
+    settlement: &Settlement,
+    counters: &mut CountersRow,
+) -> Result<(), StoreError> {
+    put_attempts(batch, &settlement.attempts, counters)?;
+    for dead in &settlement.dead_put {
+        let key = Key::Dead { subscription: dead.subscription, seq: dead.seq };
+        let value = DeadValue { reason: dead.reason, at: dead.at };
+        batch.put(Family::Dead, key.encode().as_ref(), &encode(&value)?);
+    }
+    // A row may be put and deleted in one settlement, and must be gone then.
+    for row in &settlement.retries_put {
+        let value = RetryValue { attempts: row.attempts, accepted_at: row.accepted_at, trigger: row.trigger };
+        batch.put(Family::Retries, Key::Retry(row.key).encode().as_ref(), &encode(&value)?);
+    }
+    counters.retries += settlement.retries_put.len() as u64;
+    delete_retries(batch, &settlement.retries_delete, counters);
+    for (subscription, cursor) in &settlement.lagging_put {
+        let key = Key::Lagging { subscription: *subscription };
+        batch.put(Family::Lagging, key.encode().as_ref(), &encode(cursor)?);
+    }
+    for subscription in &settlement.lagging_delete {
+        batch.delete(Family::Lagging, Key::Lagging { subscription: *subscription }.encode().as_ref());
+    }
+    Ok(())
+}
+
+pub(super) fn delete_retries(batch: &mut Batch<'_>, keys: &[RetryKey], counters: &mut CountersRow) {
+    for key in keys {
+        batch.delete(Family::Retries, Key::Retry(*key).encode().as_ref());
+    }
+    counters.retries = counters.retries.saturating_sub(keys.len() as u64);
+}
+
+/// What is keyed by a subscription that is gone. Its retries are keyed by time and are deleted when
+/// their window is read.
+pub(super) fn delete_subscription(batch: &mut Batch<'_>, subscription: SubscriptionKey) {
+    batch.delete(Family::Lagging, Key::Lagging { subscription }.encode().as_ref());
+    batch.delete_range(Family::Dead, &KeyRange::dead(subscription, Seq(0)));
+    batch.delete_range(Family::Attempts, &KeyRange::attempts(subscription, 0, u64::MAX));
+}
+
+fn put_attempts(
+    batch: &mut Batch<'_>,
+    attempts: &[(SubscriptionKey, Attempt)],
+    counters: &mut CountersRow,
+) -> Result<(), StoreError> {
+    let mut rows: BTreeMap<(SubscriptionKey, u64), Vec<&Attempt>> = BTreeMap::new();
+    for (subscription, attempt) in attempts {
+        rows.entry((*subscription, attempt_bucket(attempt.seq))).or_default().push(attempt);
+        if revives(attempt) {
+            let key = Key::Dead { subscription: *subscription, seq: attempt.seq };
+            batch.delete(Family::Dead, key.encode().as_ref());
+        }
+    }
+    for ((subscription, bucket), attempts) in rows {
+        let mut rest = attempts.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |attempt: &&&Attempt| {
+                bytes += size(attempt);
+                bytes <= ATTEMPTS_ROW_LEN_MAX
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (row, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            counters.attempts_serial += 1;
+            let key = Key::Attempts { subscription, bucket, serial: counters.attempts_serial };
+            batch.put(Family::Attempts, key.encode().as_ref(), &encode(&row)?);
+            rest = after;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an attempt takes its delivery from the dead letters: asked for by hand, and not dead again.
+fn revives(attempt: &Attempt) -> bool {
+    matches!(attempt.trigger, Trigger::Resend | Trigger::Recover)
+        && !matches!(attempt.disposition, Disposition::Dead)
+}
+
+fn size(attempt: &Attempt) -> usize {
+    let message = attempt.error.as_ref().map_or(0, |error| error.message.len());
+    let kept = attempt.response.as_ref().map_or(0, |kept| kept.headers.len() + kept.body.len());
+    32 + message + kept
+}
