@@ -98,7 +98,7 @@ struct Reader {
 impl Reader {
     fn run(self) {
         loop {
-            crossbeam::select_biased! {
+            crossbeam::select! {
                 recv(self.stopped) -> _ => return,
                 recv(self.queue) -> read => {
                     let Ok(read) = read else { return };
@@ -124,7 +124,7 @@ impl Reader {
                 Err(error) => {
                     tracing::error!(code = error.code(), %error, "a page of the log cannot be read; trying again");
                     let pause = tick(RETRY_PAUSE);
-                    crossbeam::select_biased! {
+                    crossbeam::select! {
                         recv(self.stopped) -> _ => return false,
                         recv(pause) -> _ => {}
                     }

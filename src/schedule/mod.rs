@@ -23,5 +23,6 @@ mod outcomes;
 
 pub use flight::FlightId;
 pub use lane::Health;
+pub use outcomes::Settled;
 pub use pages::{Body, LogPage, Read, RetryPage, SubscriptionPage};
 pub use shard::{Action, Counts, Options, Send, Shard};

@@ -22,7 +22,7 @@ use crate::log::api::{Input, Request};
 use crate::model::{Mono, Outcome, Seq};
 use crate::registry::Change;
 use crate::rt::clock;
-use crate::schedule::{Action, FlightId, Read, Shard, outcomes::Settled};
+use crate::schedule::{Action, FlightId, Read, Settled, Shard};
 use crate::send::{CancelReason, Job, ResolverHandle, SendOptions, Sender};
 use crate::settle::Settlement;
 
