@@ -95,7 +95,9 @@ impl Admission {
 
     fn check(&self, shares: &[(AccountName, Load)]) -> Result<(), Full> {
         let mut after = self.total;
-        shares.iter().for_each(|(_, load)| after.add(*load));
+        for (_, load) in shares {
+            after.add(*load);
+        }
         if after.events > self.limits.events_max || after.bytes > self.limits.bytes_max {
             return Err(Full::All);
         }
@@ -282,7 +284,9 @@ mod tests {
                 let refused = admission.check(&shares(&events("new", 1, 0)));
                 prop_assert!(refused.is_ok() || admission.waiting_events() == 64);
             }
-            held.into_iter().for_each(|ticket| admission.release(ticket));
+            for ticket in held {
+                admission.release(ticket);
+            }
             prop_assert_eq!(admission.waiting_events(), 0);
             prop_assert_eq!(admission.accounts.len(), 0);
         }

@@ -15,7 +15,7 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use monoio::io::IntoPollIo;
-use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use monoio::net::{TcpStream, UnixStream};
 use monoio_compat::hyper::MonoioIo;
 use tokio::sync::{Semaphore, watch};
 
@@ -41,55 +41,84 @@ pub enum Stage {
     Ended,
 }
 
-/// A listening socket.
+/// A listening socket: one handle to take connections from, one to wait with. An accept that the runtime
+/// does itself leaks the new descriptor when it is cancelled; waiting for readiness has nothing to leak.
+pub struct Listening<S, W> {
+    socket: S,
+    waiting: W,
+}
+
+impl Listening<std::os::unix::net::UnixListener, monoio::net::UnixListener> {
+    pub fn unix(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let waiting = monoio::net::UnixListener::from_std(socket.try_clone()?)?;
+        Ok(Self { socket, waiting })
+    }
+}
+
+impl Listening<std::net::TcpListener, monoio::net::TcpListener> {
+    pub fn tcp(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let waiting = monoio::net::TcpListener::from_std(socket.try_clone()?)?;
+        Ok(Self { socket, waiting })
+    }
+}
+
+/// What both kinds of listening sockets can do.
 pub trait Listener: 'static {
     type Io: Read + Write + Unpin + 'static;
     const ORIGIN: Origin;
-    async fn next(&self) -> io::Result<Self::Io>;
+    /// Takes a connection that waits; `WouldBlock` where none does.
+    fn take(&self) -> io::Result<Self::Io>;
+    /// Waits until there may be one.
+    async fn readable(&self) -> io::Result<()>;
 }
 
-impl Listener for UnixListener {
+impl Listener for Listening<std::os::unix::net::UnixListener, monoio::net::UnixListener> {
     type Io = MonoioIo<<UnixStream as IntoPollIo>::PollIo>;
     const ORIGIN: Origin = Origin::Local;
-    async fn next(&self) -> io::Result<Self::Io> {
-        let (stream, _) = self.accept().await?;
-        stream.into_poll_io().map(MonoioIo::new)
+
+    fn take(&self) -> io::Result<Self::Io> {
+        let (stream, _) = self.socket.accept()?;
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)?.into_poll_io().map(MonoioIo::new)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        self.waiting.readable(false).await
     }
 }
 
-impl Listener for TcpListener {
+impl Listener for Listening<std::net::TcpListener, monoio::net::TcpListener> {
     type Io = MonoioIo<<TcpStream as IntoPollIo>::PollIo>;
     const ORIGIN: Origin = Origin::Remote;
-    async fn next(&self) -> io::Result<Self::Io> {
-        let (stream, _) = self.accept().await?;
+
+    fn take(&self) -> io::Result<Self::Io> {
+        let (stream, _) = self.socket.accept()?;
+        stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        stream.into_poll_io().map(MonoioIo::new)
+        TcpStream::from_std(stream)?.into_poll_io().map(MonoioIo::new)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        self.waiting.readable(false).await
     }
 }
 
-/// Accepts until `stage` leaves [`Stage::Running`] and the listening socket is shut down, which wakes a waiting
-/// accept. The accept itself is never cancelled: the runtime would leak the descriptor that it brings.
+/// Accepts until `stage` leaves [`Stage::Running`].
 pub async fn accept<L, A, M, T>(
     listener: L,
     shared: Rc<Shared<A, M, T>>,
     open: Arc<Semaphore>,
-    stage: watch::Receiver<Stage>,
+    mut stage: watch::Receiver<Stage>,
 ) where
     L: Listener,
     A: Append,
     M: IngestMetrics,
     T: Types + 'static,
 {
-    loop {
-        let accepted = listener.next().await;
-        if *stage.borrow() > Stage::Running {
-            return;
-        }
-        match accepted {
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                monoio::time::sleep(ACCEPT_PAUSE).await;
-            }
+    while *stage.borrow() == Stage::Running {
+        match listener.take() {
             Ok(io) => match Arc::clone(&open).try_acquire_owned() {
                 Ok(permit) => {
                     let (shared, stage) = (Rc::clone(&shared), stage.clone());
@@ -100,6 +129,17 @@ pub async fn accept<L, A, M, T>(
                 }
                 Err(_) => turn_away(io).await,
             },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::select! {
+                    // An error shows again, and is told, when a connection is taken.
+                    _ = listener.readable() => {}
+                    _ = stage.wait_for(|stage| *stage > Stage::Running) => {}
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                monoio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }

@@ -208,12 +208,12 @@ async fn to_log<A: Append, M, T>(
     let admitted = shared.admission.borrow_mut().try_admit(&events);
     let ticket = admitted.map_err(|full| Problem::new(ProblemKind::QueueFull, full.to_string()))?;
     let _held = Held { admission: &shared.admission, ticket: Some(ticket) };
-    let answer = shared.parts.append.append(events).map_err(refused)?.await;
+    let answer = shared.parts.append.append(events).map_err(|why| refused(&why))?.await;
     // A dropped sender: the writer has gone, and nobody knows whether it had written.
-    answer.map_err(|_| refused(Refused::Stopping))?.map_err(refused)
+    answer.map_err(|_| refused(&Refused::Stopping))?.map_err(|why| refused(&why))
 }
 
-fn refused(refused: Refused) -> Problem {
+fn refused(refused: &Refused) -> Problem {
     let kind = match refused {
         Refused::QueueFull => ProblemKind::QueueFull,
         Refused::DiskReserve => ProblemKind::DiskReserve,

@@ -33,9 +33,20 @@ mod shell;
 pub mod timed_io;
 
 #[cfg(test)]
+mod cloudevents_tests;
+#[cfg(test)]
+mod request_properties;
+#[cfg(test)]
 mod request_tests;
-#[cfg(all(test, feature = "engine"))]
+#[cfg(test)]
+#[cfg(feature = "engine")]
+mod server_limit_tests;
+#[cfg(test)]
+#[cfg(feature = "engine")]
 mod server_tests;
+#[cfg(test)]
+#[cfg(feature = "engine")]
+mod test_rig;
 
 pub use request::{Limits, Types};
 pub use server_id::server_id;
@@ -44,6 +55,9 @@ pub use shell::{Access, Append, Authorize, IngestMetrics, IngestOptions, Parts};
 
 /// What the fuzzer calls: the first byte chooses the form, the rest is the body. Every body that comes
 /// of it must be JSON and begin with its id.
+///
+/// # Panics
+/// Where that does not hold, which is what the fuzzer looks for.
 pub fn fuzz_request(bytes: &[u8]) {
     struct Any;
     impl Types for Any {

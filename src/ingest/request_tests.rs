@@ -1,11 +1,8 @@
 //! The rules of the contract's section 3, each as an input and what must come of it.
 
-use proptest::prelude::*;
-use serde_json::value::RawValue;
-
 use super::answer::ProblemKind;
 use super::format::Head;
-use super::rejection::{Code, Rejection};
+use super::rejection::Code;
 use super::request::{Context, DATA_DEPTH_MAX, Item, Limits, Types, parse};
 use crate::model::event::BODY_PREFIX;
 use crate::model::{AccountName, EventId, NewEvent, TypeBit, UnixMillis};
@@ -26,19 +23,19 @@ impl Types for Two {
     }
 }
 
-const LIMITS: Limits = Limits { max_event_size: 400, max_batch: 4, max_request_size: 4000 };
+pub(super) const LIMITS: Limits = Limits { max_event_size: 400, max_batch: 4, max_request_size: 4000 };
 const NOW: UnixMillis = UnixMillis(1_795_445_340_000);
 
 fn made() -> EventId {
     EventId::parse("made").unwrap()
 }
 
-fn read_as(head: Head<'_>, body: &[u8], limits: Limits) -> Result<Vec<Item>, ProblemKind> {
+pub(super) fn read_as(head: Head<'_>, body: &[u8], limits: Limits) -> Result<Vec<Item>, ProblemKind> {
     let context = Context::new(&Two, limits, NOW, &made, None);
     parse(&head, body, &context).map_err(|problem| problem.kind)
 }
 
-fn head(content_type: &str) -> Head<'_> {
+pub(super) fn head(content_type: &str) -> Head<'_> {
     Head { content_type: Some(content_type.as_bytes()), attributes: &[] }
 }
 
@@ -50,25 +47,21 @@ fn ndjson(body: &[u8]) -> Result<Vec<Item>, ProblemKind> {
     read_as(head("application/x-ndjson"), body, LIMITS)
 }
 
-fn cloud(body: &str) -> Result<Vec<Item>, ProblemKind> {
-    read_as(head("application/cloudevents+json"), body.as_bytes(), LIMITS)
-}
-
-fn only(items: Result<Vec<Item>, ProblemKind>) -> Item {
+pub(super) fn only(items: Result<Vec<Item>, ProblemKind>) -> Item {
     let mut items = items.expect("no problem");
     assert_eq!(items.len(), 1);
     items.remove(0)
 }
 
-fn codes(items: &[Item]) -> Vec<Option<Code>> {
+pub(super) fn codes(items: &[Item]) -> Vec<Option<Code>> {
     items.iter().map(|item| item.as_ref().err().map(|rejection| rejection.code)).collect()
 }
 
-fn body_of(item: Item) -> String {
+pub(super) fn body_of(item: Item) -> String {
     String::from_utf8(item.expect("accepted").body.to_vec()).unwrap()
 }
 
-const GOOD: &str = r#"{"accountId":"acme","type":"user.created","data":{}}"#;
+pub(super) const GOOD: &str = r#"{"accountId":"acme","type":"user.created","data":{}}"#;
 
 #[test]
 fn the_envelope() {
@@ -254,203 +247,4 @@ fn a_confined_sender_writes_its_own_account_only() {
     let body = format!("[{GOOD},{}]", GOOD.replace("acme", "other"));
     let items = parse(&head("application/json"), body.as_bytes(), &context).unwrap();
     assert_eq!(codes(&items), [None, Some(Code::ForbiddenAccount)]);
-}
-
-const CLOUD: &str = concat!(
-    r#"{"specversion":"1.0","id":"c-1","source":"/devices","type":"device.registered","#,
-    r#""accountid":"acme","time":"2026-11-23T14:49:00Z","data":{"a":1.0}}"#
-);
-const CLOUD_BODY: &str = concat!(
-    r#"{"id":"c-1","type":"device.registered","timestamp":"2026-11-23T14:49:00Z","#,
-    r#""accountId":"acme","data":{"a":1.0}}"#
-);
-
-#[test]
-fn cloudevents_structured() {
-    let good = |event: &str| assert_eq!(body_of(only(cloud(event))), CLOUD_BODY, "{event}");
-    good(CLOUD);
-    let with = |member: &str| CLOUD.replacen('{', &format!("{{{member},"), 1);
-    good(&with(r#""subject":"x","dataschema":"urn:x","traceparent":"00-1-1-00","flag":true"#));
-    good(&with(r#""datacontenttype":"application/json; charset=utf-8""#));
-    good(&with(r#""datacontenttype":null"#));
-    let base64 = |data: &str| CLOUD.replace(r#""data":{"a":1.0}"#, &format!(r#""data_base64":"{data}""#));
-    good(&base64("eyJhIjoxLjB9")); // {"a":1.0}
-    good(&base64("IHsiYSI6MS4wfQo=")); // the same, white space around it
-
-    let bad = |event: &str, code: Code, field: &str| {
-        let rejection = only(cloud(event)).expect_err(event);
-        assert_eq!((rejection.code, rejection.field.as_deref()), (code, Some(field)), "{event}");
-    };
-    for field in ["specversion", "id", "source", "type", "accountid", "data"] {
-        bad(&CLOUD.replace(&format!("\"{field}\""), "\"other\""), Code::MissingField, field);
-    }
-    bad(&CLOUD.replace("\"1.0\"", "\"0.3\""), Code::InvalidSpecversion, "specversion");
-    bad(&CLOUD.replace("\"1.0\"", "1.0"), Code::WrongType, "specversion");
-    bad(&CLOUD.replace("/devices", ""), Code::InvalidSource, "source");
-    bad(&CLOUD.replace("c-1", "urn:uuid:1"), Code::InvalidId, "id");
-    bad(&CLOUD.replace("2026-", ""), Code::InvalidTimestamp, "time");
-    bad(&CLOUD.replace("acme", "a/b"), Code::InvalidAccountId, "accountid");
-    bad(&with(r#""id":"x""#), Code::DuplicateField, "id");
-    bad(&with(r#""datacontenttype":"text/xml""#), Code::InvalidDataContentType, "datacontenttype");
-    bad(&with(r#""data_base64":"e30=""#), Code::DuplicateField, "data_base64");
-    bad(&CLOUD.replace(r#"{"a":1.0}"#, "[]"), Code::WrongType, "data");
-    bad(&CLOUD.replace(r#"{"a":1.0}"#, "null"), Code::MissingField, "data");
-    for data in ["#", "bm9wZQ==", "W10=", "/w=="] {
-        bad(&base64(data), Code::InvalidDataBase64, "data_base64");
-    }
-}
-
-#[test]
-fn cloudevents_batch() {
-    let body = format!("[{CLOUD},{{}},{CLOUD}]");
-    let items = read_as(head("application/cloudevents-batch+json"), body.as_bytes(), LIMITS).unwrap();
-    assert_eq!(codes(&items), [None, Some(Code::MissingField), None]);
-}
-
-#[test]
-fn cloudevents_binary() {
-    const ALL: [(&str, &[u8]); 6] = [
-        ("specversion", b"1.0"),
-        ("id", b"c-1"),
-        ("source", b"%2Fdevices"),
-        ("type", b"device%2Eregistered"),
-        ("accountid", b"acme"),
-        ("time", b"\"2026-11-23T14:49:00Z\""),
-    ];
-    let read = |attributes: &[(&str, &[u8])], body: &str| {
-        let head = Head { content_type: Some(b"application/json"), attributes };
-        read_as(head, body.as_bytes(), LIMITS)
-    };
-    assert_eq!(body_of(only(read(&ALL, " {\"a\":1.0}\n"))), CLOUD_BODY);
-
-    for leave in ["specversion", "id", "source", "type", "accountid"] {
-        let rest: Vec<_> = ALL.iter().copied().filter(|(name, _)| *name != leave).collect();
-        let rejection = only(read(&rest, "{}")).unwrap_err();
-        assert_eq!((rejection.code, rejection.field.as_deref()), (Code::MissingField, Some(leave)));
-    }
-    let with = |name: &'static str, value: &'static [u8]| [&ALL[..], &[(name, value)]].concat();
-    let code = |attributes: &[_], body: &str| only(read(attributes, body)).unwrap_err().code;
-    assert!(only(read(&with("traceparent", b"\xff"), "{}")).is_ok(), "an extension is not looked at");
-    assert_eq!(code(&with("id", b"c-2"), "{}"), Code::DuplicateField);
-    assert_eq!(code(&ALL, "[]"), Code::WrongType);
-    assert_eq!(code(&ALL, &format!("{{\"x\":\"{}\"}}", "y".repeat(400))), Code::EventTooLarge);
-    let bad_id: Vec<_> =
-        ALL.iter().map(|(name, value)| (*name, if *name == "id" { b"%ff" } else { *value })).collect();
-    assert_eq!(code(&bad_id, "{}"), Code::WrongType);
-    assert_eq!(read(&ALL, "nope").unwrap_err(), ProblemKind::MalformedJson);
-    assert_eq!(read(&ALL, "").unwrap_err(), ProblemKind::EmptyRequest);
-}
-
-/// JSON text in all the spellings that a client may choose.
-fn any_json() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        Just("null".to_owned()),
-        Just(" true".to_owned()),
-        "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
-        "\"([a-zäöü😀 \\[\\]{},:]|\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}){0,12}\"",
-    ];
-    leaf.prop_recursive(4, 32, 5, |inner| {
-        let member = ("\"[a-z\\[{]{0,3}\"", "[ \n\t]{0,2}", inner.clone());
-        prop_oneof![
-            prop::collection::vec(inner, 0..5).prop_map(|items| format!("[{}]", items.join(" ,"))),
-            prop::collection::vec(member, 0..5).prop_map(|members| object(&members)),
-        ]
-    })
-}
-
-fn object(members: &[(String, String, String)]) -> String {
-    let members: Vec<_> = members.iter().map(|(key, white, value)| format!("{key}{white}:{value}")).collect();
-    format!("{{ {}}}", members.join(","))
-}
-
-fn any_data() -> impl Strategy<Value = String> {
-    prop::collection::vec(("\"[a-z]{1,3}\"", "[ \r\n\t]{0,2}", any_json()), 0..5)
-        .prop_map(|members| object(&members))
-}
-
-fn check_whole(items: &[Item]) {
-    assert!(!items.is_empty());
-    for event in items.iter().filter_map(|item| item.as_ref().ok()) {
-        assert!(serde_json::from_slice::<&RawValue>(&event.body).is_ok(), "a body is JSON");
-    }
-}
-
-fn wide() -> Limits {
-    Limits { max_event_size: 1 << 20, max_batch: 1000, max_request_size: 1 << 22 }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    #[test]
-    fn data_survives_byte_for_byte(data in any_data(), data2 in any_data()) {
-        let event = |data: &str| format!(r#"{{"accountId":"acme","data": {data} ,"type":"user.created"}}"#);
-        let want = |data: &str| format!(",\"accountId\":\"acme\",\"data\":{data}}}");
-        let body = format!("[{},{}]", event(&data), event(&data2));
-        let items = read_as(head("application/json"), body.as_bytes(), wide()).unwrap();
-        let bodies: Vec<_> = items.into_iter().map(body_of).collect();
-        prop_assert!(bodies[0].ends_with(&want(&data)));
-        prop_assert!(bodies[1].ends_with(&want(&data2)));
-    }
-
-    #[test]
-    fn array_and_lines_agree(data in prop::collection::vec(any_json(), 1..6)) {
-        let on_a_line = |json: &String| json.replace(['\n', '\r'], " ");
-        let event = |json| format!(r#"{{"accountId":"a","type":"user.created","data":{json}}}"#);
-        let events: Vec<_> = data.iter().map(on_a_line).map(event).collect();
-        let array = read_as(head("application/json"), format!("[{}]", events.join(",")).as_bytes(), wide());
-        let lines = read_as(head("application/x-ndjson"), events.join("\n").as_bytes(), wide());
-        prop_assert_eq!(array.unwrap(), lines.unwrap());
-    }
-
-    #[test]
-    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        super::fuzz_request(&bytes);
-    }
-
-    #[test]
-    fn damaged_requests_never_panic(at in 0usize..400, byte: u8, cut in 0usize..400) {
-        let whole = format!("[{CLOUD},{GOOD},{CLOUD}]");
-        let mut bytes = whole.into_bytes();
-        if let Some(hit) = bytes.get_mut(at) {
-            *hit = byte;
-        }
-        bytes.truncate(cut.max(1));
-        for content_type in ["application/json", "application/x-ndjson", "application/cloudevents-batch+json"] {
-            if let Ok(items) = read_as(head(content_type), &bytes, wide()) {
-                check_whole(&items);
-            }
-        }
-    }
-}
-
-#[test]
-fn rejections_compare_by_value() {
-    assert_eq!(Rejection::missing("data"), Rejection::missing("data"));
-}
-
-/// Prints what one event costs: `cargo test --release -- --ignored cost_per_event --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "measures time")]
-fn cost_per_event() {
-    let text = "\"name\":\"Lobby \\u00fc 12\",\"reading\":21.50,\"tags\":[\"a\",\"b\"],";
-    let data = format!("{{{}\"last\":null}}", text.repeat(900 / text.len()));
-    let event = format!(
-        r#"{{"id":"evt-000123","accountId":"acme","type":"device.registered","timestamp":"2026-11-23T14:49:00.000Z","data":{data}}}"#
-    );
-    let many = vec![event.clone(); 100];
-    for (content_type, body, events) in [
-        ("application/json", event.clone(), 1),
-        ("application/json", format!("[{}]", many.join(",")), 100),
-        ("application/x-ndjson", many.join("\n"), 100),
-    ] {
-        let rounds = 200_000 / events;
-        let start = std::time::Instant::now();
-        for _ in 0..rounds {
-            std::hint::black_box(read_as(head(content_type), body.as_bytes(), wide()).unwrap());
-        }
-        let each = start.elapsed().as_nanos() / (rounds * events) as u128;
-        println!("{content_type}, {events} events of {} bytes: {each} ns each", event.len());
-    }
 }

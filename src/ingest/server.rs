@@ -4,7 +4,7 @@
 //! [`start`]. Once it returns, connections are taken.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -12,10 +12,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
-use socket2::SockRef;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::connection::{Stage, accept};
+use super::connection::{Listening, Stage, accept};
 use super::handler::Shared;
 use super::listener::{ListenError, SocketFile, bind_tcp, bind_unix};
 use super::{Append, IngestMetrics, IngestOptions, Parts, Types};
@@ -139,17 +138,12 @@ where
     let open = || Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(usize::MAX)));
     let (open_unix, open_tcp) = (open(), open());
 
-    // epoll wants sockets that do not block; io_uring would answer such an accept at once with EAGAIN.
-    unix.set_nonblocking(monoio::utils::is_legacy())?;
-    let unix_again = unix.try_clone()?;
-    let listener = monoio::net::UnixListener::from_std(unix)?;
+    let listening = Listening::unix(unix)?;
     let mut accepting =
-        vec![monoio::spawn(accept(listener, Rc::clone(&shared), Arc::clone(&open_unix), watching.clone()))];
-    let tcp_again = tcp.as_ref().map(TcpListener::try_clone).transpose()?;
+        vec![monoio::spawn(accept(listening, Rc::clone(&shared), Arc::clone(&open_unix), watching.clone()))];
     if let Some(tcp) = tcp {
-        tcp.set_nonblocking(monoio::utils::is_legacy())?;
-        let listener = monoio::net::TcpListener::from_std(tcp)?;
-        accepting.push(monoio::spawn(accept(listener, shared, Arc::clone(&open_tcp), watching)));
+        let listening = Listening::tcp(tcp)?;
+        accepting.push(monoio::spawn(accept(listening, shared, Arc::clone(&open_tcp), watching)));
     }
     // The receiver waits for exactly this.
     let _ = ready.send(Ok(()));
@@ -158,10 +152,6 @@ where
     // Gone from the directory first: who finds no socket knows more than who finds a deaf one.
     drop(file);
     stage.send_replace(Stage::Closing);
-    SockRef::from(&unix_again).shutdown(Shutdown::Both)?;
-    if let Some(tcp) = &tcp_again {
-        SockRef::from(tcp).shutdown(Shutdown::Both)?;
-    }
     for task in accepting {
         task.await;
     }

@@ -13,7 +13,11 @@ const MILLIS_BITS: u32 = 48;
 
 /// The id for an event that came at `millis`. Times beyond 48 bits (the year 10889) count as the last.
 #[must_use]
-#[expect(clippy::expect_used, reason = "thirty characters of the alphabet above are an event id")]
+#[expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "thirty characters of the alphabet above are an event id"
+)]
 pub fn server_id(millis: UnixMillis, random: [u8; 10]) -> EventId {
     let time = u128::from(millis.0.min((1 << MILLIS_BITS) - 1));
     let noise = random.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
