@@ -9,9 +9,6 @@ use super::ports::QueryError;
 use crate::model::Refused;
 use crate::registry::{ChangeError, FieldError};
 
-/// Seconds after which a refused request may be tried again.
-const RETRY_AFTER_SECS: &str = "1";
-
 /// An answer that says what is wrong.
 #[derive(Debug)]
 pub struct Problem {
@@ -28,8 +25,8 @@ enum Hint {
     None,
     /// How to authenticate.
     Challenge,
-    /// When to try again.
-    RetryAfter,
+    /// After how many seconds to try again.
+    RetryAfter(&'static str),
 }
 
 impl Hint {
@@ -39,7 +36,7 @@ impl Hint {
             Self::Challenge => {
                 Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"postrider\"")))
             }
-            Self::RetryAfter => Some((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS))),
+            Self::RetryAfter(secs) => Some((RETRY_AFTER, HeaderValue::from_static(secs))),
         }
     }
 }
@@ -89,10 +86,6 @@ impl Problem {
         Self::invalid(vec![FieldError::new(field, message)])
     }
 
-    fn unavailable(code: &'static str, detail: String) -> Self {
-        Self { hint: Hint::RetryAfter, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
-    }
-
     pub fn internal(detail: &str) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
@@ -100,13 +93,14 @@ impl Problem {
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        let code = match refused {
-            Refused::QueueFull => "queue_full",
-            Refused::DiskReserve => "disk_reserve",
-            Refused::Store(_) => "store_unavailable",
-            Refused::Stopping => "stopping",
+        let (code, secs) = match refused {
+            Refused::QueueFull => ("queue_full", "1"),
+            Refused::DiskReserve => ("disk_reserve", "30"),
+            Refused::Store(_) => ("store_unavailable", "5"),
+            Refused::Stopping => ("stopping", "5"),
         };
-        Self::unavailable(code, refused.to_string())
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, refused.to_string());
+        Self { hint: Hint::RetryAfter(secs), ..problem }
     }
 }
 

@@ -324,3 +324,52 @@ fn an_account_has_a_bounded_number_of_subscriptions() {
     bench.change(Change::DeleteAccount { account: name("acme") }).expect("deleted");
     assert_eq!(bench.registry.subscription_count(), 0);
 }
+
+/// Resident bytes of this process.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+}
+
+/// What a hundred thousand accounts with one subscription each cost. Run it alone: it weighs the process.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, reason = "a measurement reads a clock")]
+fn weight_of_many_accounts() {
+    let value = json!({"callbackUrl": "https://example.com/hook", "name": "Relay", "events": ["user.*"]});
+    let draft = Draft::parse(&value, &Types).expect("valid");
+    let mut maker = Registry::new(options(true));
+    let change = Change::CreateSubscription { account: name("account-000000"), draft };
+    let plan = maker.plan(change, Seq(1), Seq(0), UnixMillis(1), [1; 64]).expect("plans");
+    let made = maker.install(plan);
+    let (account, sub) = (made.accounts[0].after.clone(), made.subscriptions[0].after.clone());
+    let (account, sub) = (account.expect("made"), sub.expect("made"));
+    let row = |row: Row| (row.key, row.value.expect("a value"));
+    let counters = std::iter::once(row(rows::counters(Counters { account: 100_001, subscription: 100_001 })));
+    let accounts = (1..=100_000u32).map(|n| {
+        let name = name(&format!("account-{n:06}"));
+        row(rows::account(&Account { key: AccountKey(n), name, ..Account::clone(&account) }))
+    });
+    let subscriptions = (1..=100_000u32).map(|n| {
+        let (key, account) = (SubscriptionKey(u64::from(n)), AccountKey(n));
+        row(rows::subscription(&Subscription { key, account, ..Subscription::clone(&sub) }))
+    });
+    let mut registry = Registry::new(options(true));
+    let before = resident();
+    let start = std::time::Instant::now();
+    registry.load(counters.chain(accounts).chain(subscriptions), Seq(9)).expect("loads");
+    println!("loaded in {:?}", start.elapsed());
+    let loaded = resident();
+    let start = std::time::Instant::now();
+    let index = registry.index(8);
+    let built = start.elapsed();
+    let indexed = resident();
+    let account = AccountKey(50_000);
+    let start = std::time::Instant::now();
+    let index = (0..1000).fold(index, |index, _| index.with(account, registry.subscriptions_of(account)));
+    let changed = start.elapsed() / 1000;
+    let each = |bytes: usize| bytes / 100_000;
+    println!("registry: {} bytes each; index: {} bytes each", each(loaded - before), each(indexed - loaded));
+    println!("index built in {built:?}, changed in {changed:?}");
+    assert_eq!(index.workers_wanting(account, USER, Seq(1)).count_ones(), 1);
+}

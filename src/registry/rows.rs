@@ -116,11 +116,11 @@ struct SubscriptionRecord {
     epochs: Vec<Epoch>,
 }
 
-/// A row, read. A subscription still lacks its account's name, which the account's row has.
+/// A row, read.
 pub(super) enum Read {
     Counters(Counters),
     Account(Account),
-    Subscription(Box<dyn FnOnce(AccountName) -> Subscription>, AccountKey),
+    Subscription(Box<Subscription>),
     /// The log's own.
     Foreign,
 }
@@ -205,8 +205,12 @@ fn decode<R: bincode::Decode<()>>(value: &[u8]) -> Result<R, RowError> {
     if read == payload.len() { Ok(record) } else { Err(RowError::Rule("bytes after its end")) }
 }
 
-/// Reads one row of `meta`.
-pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Read, RowError> {
+/// Reads one row of `meta`. A subscription's row has its account's key; `name_of` knows the name.
+pub(super) fn read(
+    key: &[u8],
+    value: &[u8],
+    name_of: impl FnOnce(AccountKey) -> Option<AccountName>,
+) -> Result<Read, RowError> {
     let (tag, rest) = key.split_first().ok_or(RowError::Key)?;
     match *tag {
         TAG_COUNTERS if rest.is_empty() => {
@@ -220,8 +224,8 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Read, RowError> {
         TAG_SUBSCRIPTION => {
             let key = rest.try_into().map(u64::from_be_bytes).map_err(|_| RowError::Key)?;
             let record: SubscriptionRecord = decode(value)?;
-            let account = AccountKey(record.account);
-            Ok(Read::Subscription(read_subscription(SubscriptionKey(key), record)?, account))
+            let name = name_of(AccountKey(record.account)).ok_or(RowError::Orphan)?;
+            read_subscription(SubscriptionKey(key), name, record).map(Box::new).map(Read::Subscription)
         }
         TAG_FOREIGN.. => Ok(Read::Foreign),
         _ => Err(RowError::Key),
@@ -244,8 +248,9 @@ fn word<W: Word>(number: u8, what: &'static str) -> Result<W, RowError> {
 
 fn read_subscription(
     key: SubscriptionKey,
+    account_name: AccountName,
     record: SubscriptionRecord,
-) -> Result<Box<dyn FnOnce(AccountName) -> Subscription>, RowError> {
+) -> Result<Subscription, RowError> {
     let rising = record.epochs.windows(2).all(|pair| matches!(pair, [a, b] if a.from < b.from));
     if record.epochs.is_empty() || !rising {
         return Err(RowError::Rule("epochs that do not rise"));
@@ -266,7 +271,7 @@ fn read_subscription(
         signature: word(record.signature, "an unknown signature")?,
     };
     let headers = record.headers.into_iter().map(|(name, value)| CustomHeader { name, value }).collect();
-    Ok(Box::new(move |account_name| Subscription {
+    Ok(Subscription {
         key,
         id,
         account: AccountKey(record.account),
@@ -284,7 +289,7 @@ fn read_subscription(
         updated_at: UnixMillis(record.updated_at),
         version: record.version,
         epochs: record.epochs,
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{read as read_row, *};
 use crate::model::subscription::DisabledReason;
 use crate::model::subscription::tests::sample;
 use crate::model::{EventMask, OnBlocked, Ordering, Seq, SignatureScheme, Status, TypeBit};
@@ -17,13 +17,17 @@ fn account_sample() -> Account {
     }
 }
 
+fn read(key: &[u8], value: &[u8]) -> Result<Read, RowError> {
+    read_row(key, value, |_| AccountName::parse("acme").ok())
+}
+
 fn read_back(row: &Row) -> Read {
     read(&row.key, row.value.as_deref().expect("a value")).expect("readable")
 }
 
 fn subscription_back(row: &Row) -> Subscription {
     match read_back(row) {
-        Read::Subscription(make, _) => make(AccountName::parse("acme").expect("valid")),
+        Read::Subscription(sub) => *sub,
         _ => panic!("not a subscription"),
     }
 }

@@ -6,6 +6,10 @@ use crate::model::{Catalogue, EventMask};
 pub trait Selectors: Send + Sync {
     /// The types that a selector means; `None` where it means none that is known.
     fn expand(&self, selector: &str) -> Option<EventMask>;
+    /// The types that a selector accepted earlier means now; none where nothing is left of it.
+    fn expand_stored(&self, selector: &str) -> EventMask {
+        self.expand(selector).unwrap_or(EventMask::NONE)
+    }
     /// How a selector is kept and shown: ids for names and aliases.
     fn canonical(&self, selector: &str) -> Option<String>;
     /// The known selector that a mistyped one was most likely meant to be.
@@ -17,6 +21,10 @@ pub trait Selectors: Send + Sync {
 impl Selectors for Catalogue {
     fn expand(&self, selector: &str) -> Option<EventMask> {
         self.expand(selector)
+    }
+
+    fn expand_stored(&self, selector: &str) -> EventMask {
+        self.expand_stored(selector)
     }
 
     fn canonical(&self, selector: &str) -> Option<String> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::change::{Changed, Counters, Plan, Row, SubscriptionChange};
-use super::rows::{self, LoadError, Read, RowError};
+use super::rows::{self, LoadError, Read};
 use super::selectors::Selectors;
 use crate::model::{
     AccountKey, AccountName, DeliveryOptions, EventMask, Seq, Status, Subscription, SubscriptionId,
@@ -76,7 +76,8 @@ impl Registry {
         }
     }
 
-    /// Takes in what the store holds; rows of `meta` that are the log's are passed over.
+    /// Takes in what the store holds, in the order of its keys (so that an account comes before its
+    /// subscriptions); rows of `meta` that are the log's are passed over.
     ///
     /// Returns the rows that must be written again, because what a selector or a default flag means has
     /// changed since: those subscriptions have a new epoch from `next` on.
@@ -88,30 +89,29 @@ impl Registry {
         rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
         next: Seq,
     ) -> Result<Vec<Row>, LoadError> {
-        let mut waiting = Vec::new();
+        let mut again = Vec::new();
         for (key, value) in rows {
-            match rows::read(&key, &value) {
+            let name_of = |account| self.account(account).map(|account| account.name.clone());
+            match rows::read(&key, &value, name_of) {
                 Ok(Read::Counters(counters)) => self.counters = counters,
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
-                Ok(Read::Subscription(make, account)) => waiting.push((key, make, account)),
+                Ok(Read::Subscription(sub)) => again.extend(self.load_subscription(*sub, next)),
                 Ok(Read::Foreign) => {}
                 Err(source) => return Err(LoadError { key, source }),
             }
         }
-        let mut again = Vec::new();
-        for (key, make, account) in waiting {
-            let Some(entry) = self.accounts.get(&account) else {
-                return Err(LoadError { key, source: RowError::Orphan });
-            };
-            let mut sub = make(entry.account.name.clone());
-            let mask = self.mask(&entry.account, &sub);
-            if sub.epochs.last().is_none_or(|last| last.mask != mask) {
-                sub.begin_epoch(next, mask, Seq(0));
-                again.push(rows::subscription(&sub));
-            }
-            self.put_subscription(Arc::new(sub));
-        }
         Ok(again)
+    }
+
+    fn load_subscription(&mut self, mut sub: Subscription, next: Seq) -> Option<Row> {
+        let mask = self.mask(self.account(sub.account)?, &sub);
+        let changed = sub.epochs.last().is_none_or(|last| last.mask != mask);
+        if changed {
+            sub.begin_epoch(next, mask, Seq(0));
+        }
+        let row = changed.then(|| rows::subscription(&sub));
+        self.put_subscription(Arc::new(sub));
+        row
     }
 
     /// One hash look-up.
@@ -208,10 +208,8 @@ impl Registry {
         if sub.status == Status::Inactive {
             return EventMask::NONE;
         }
-        let expand = |all: EventMask, selector: &String| {
-            // A type that the configuration no longer lists is simply not wanted until it is listed again.
-            all.union(&self.options.catalogue.expand(selector).unwrap_or(EventMask::NONE))
-        };
+        let expand =
+            |all: EventMask, selector: &String| all.union(&self.options.catalogue.expand_stored(selector));
         let wanted = sub.events.iter().fold(EventMask::NONE, expand);
         let enabled = account.features.get(FLAG_WEBHOOKS).copied().unwrap_or(self.options.webhooks_enabled);
         if enabled { wanted } else { wanted.minus(&self.options.catalogue.gated_mask()) }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use super::names::{self as n, ALL, Kind, Metric};
-use crate::model::{ErrorKind, Refused};
+use crate::model::ErrorKind;
 
 /// Describes every metric and makes every handle once, so that each name is there from the first scrape.
 /// Those of worker 0 stand for all workers' until they make their own.
@@ -64,38 +64,76 @@ impl Drop for Share {
     }
 }
 
-/// Reasons for which an event is rejected; any other is counted as the last.
-pub const REJECT_REASONS: [&str; 9] = [
-    "malformed",
-    "missing_field",
-    "unknown_field",
-    "wrong_type",
-    "invalid_value",
-    "unknown_type",
-    "too_large",
-    "account_limit",
-    "other",
-];
+/// One counter for each value of a label that is bounded; what is not in the table counts as its last.
+#[derive(Clone)]
+struct Labelled {
+    known: &'static [&'static str],
+    counters: Vec<Counter>,
+}
 
-/// Why ingest took nothing, as a label.
-#[must_use]
-pub fn refused_label(refused: &Refused) -> &'static str {
-    match refused {
-        Refused::QueueFull => "queue_full",
-        Refused::DiskReserve => "disk_reserve",
-        Refused::Store(_) => "store",
-        Refused::Stopping => "stopping",
+impl Labelled {
+    fn new(known: &'static [&'static str], make: impl Fn(&'static str) -> Counter) -> Self {
+        Self { known, counters: known.iter().copied().map(make).collect() }
+    }
+
+    fn count(&self, label: &str, more: u64) {
+        let place = self.known.iter().position(|known| *known == label);
+        if let Some(counter) = self.counters.get(place.unwrap_or(self.known.len().saturating_sub(1))) {
+            counter.increment(more);
+        }
     }
 }
 
-const REFUSED_LABELS: [&str; 4] = ["queue_full", "disk_reserve", "store", "stopping"];
+/// Codes with which ingest rejects an event.
+pub(super) const REJECTED: &[&str] = &[
+    "not_json",
+    "not_an_object",
+    "event_too_large",
+    "data_too_deep",
+    "unknown_field",
+    "duplicate_field",
+    "missing_field",
+    "wrong_type",
+    "invalid_id",
+    "invalid_account_id",
+    "invalid_timestamp",
+    "unknown_type",
+    "forbidden_account",
+    "invalid_specversion",
+    "invalid_source",
+    "invalid_datacontenttype",
+    "invalid_data_base64",
+    "other",
+];
+
+/// Codes with which ingest refuses a whole request.
+pub(super) const REFUSED: &[&str] = &[
+    "malformed_json",
+    "empty_request",
+    "body_incomplete",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "body_timeout",
+    "request_too_large",
+    "batch_too_large",
+    "unsupported_media_type",
+    "internal",
+    "queue_full",
+    "too_many_connections",
+    "disk_reserve",
+    "store_unavailable",
+    "stopping",
+    "other",
+];
 
 #[derive(Clone)]
 pub struct IngestMetrics {
     pub accepted: Counter,
     pub duplicate: Counter,
-    rejected: [Counter; REJECT_REASONS.len()],
-    refused: [Counter; REFUSED_LABELS.len()],
+    rejected: Labelled,
+    refused: Labelled,
 }
 
 impl Default for IngestMetrics {
@@ -111,22 +149,19 @@ impl IngestMetrics {
         Self {
             accepted: events("accepted", ""),
             duplicate: events("duplicate", ""),
-            rejected: REJECT_REASONS.map(|reason| events("rejected", reason)),
-            refused: REFUSED_LABELS.map(|reason| counter(&n::REFUSED, &[("reason", reason)])),
+            rejected: Labelled::new(REJECTED, |reason| events("rejected", reason)),
+            refused: Labelled::new(REFUSED, |reason| counter(&n::REFUSED, &[("reason", reason)])),
         }
     }
 
+    /// One event.
     pub fn rejected(&self, reason: &str) {
-        let known = REJECT_REASONS.iter().position(|known| *known == reason);
-        if let Some(counter) = self.rejected.get(known.unwrap_or(REJECT_REASONS.len() - 1)) {
-            counter.increment(1);
-        }
+        self.rejected.count(reason, 1);
     }
 
-    pub fn refused(&self, refused: &Refused) {
-        let label = refused_label(refused);
-        let counters = REFUSED_LABELS.iter().zip(&self.refused);
-        counters.filter(|(known, _)| **known == label).for_each(|(_, counter)| counter.increment(1));
+    /// One request, with whatever was in it.
+    pub fn refused(&self, reason: &str) {
+        self.refused.count(reason, 1);
     }
 }
 
@@ -222,15 +257,16 @@ impl WorkerMetrics {
 
 /// Protocols of connections, as labels.
 pub const PROTOCOLS: [&str; 2] = ["h1", "h2"];
-/// Why a connection was closed; any other reason is counted as the last.
-pub const CLOSE_REASONS: [&str; 6] = ["idle", "peer", "error", "body", "shutdown", "other"];
+/// Why a connection was closed.
+pub(super) const CLOSED: &[&str] =
+    &["connect", "peer", "idle", "age", "evicted", "cancelled", "error", "shutdown", "other"];
 
 /// Connections to receivers; arrays in the order of [`PROTOCOLS`].
 #[derive(Clone)]
 pub struct SendMetrics {
     pub opened: [Counter; PROTOCOLS.len()],
     pub reused: [Counter; PROTOCOLS.len()],
-    closed: [[Counter; CLOSE_REASONS.len()]; PROTOCOLS.len()],
+    closed: [Labelled; PROTOCOLS.len()],
 }
 
 impl Default for SendMetrics {
@@ -245,19 +281,18 @@ impl SendMetrics {
         let count = |event, protocol, reason| {
             counter(&n::CONNECTIONS, &[("event", event), ("protocol", protocol), ("reason", reason)])
         };
+        let closed = |protocol| Labelled::new(CLOSED, |reason| count("closed", protocol, reason));
         Self {
             opened: PROTOCOLS.map(|protocol| count("opened", protocol, "")),
             reused: PROTOCOLS.map(|protocol| count("reused", protocol, "")),
-            closed: PROTOCOLS.map(|protocol| CLOSE_REASONS.map(|reason| count("closed", protocol, reason))),
+            closed: PROTOCOLS.map(closed),
         }
     }
 
-    /// `h2`: over HTTP/2.
-    pub fn closed(&self, h2: bool, reason: &str) {
-        let known = CLOSE_REASONS.iter().position(|known| *known == reason);
-        let place = known.unwrap_or(CLOSE_REASONS.len() - 1);
-        if let Some(counter) = self.closed.get(usize::from(h2)).and_then(|reasons| reasons.get(place)) {
-            counter.increment(1);
+    /// `more` connections were closed; `h2`: over HTTP/2.
+    pub fn closed(&self, h2: bool, reason: &str, more: u64) {
+        if let Some(reasons) = self.closed.get(usize::from(h2)) {
+            reasons.count(reason, more);
         }
     }
 }

@@ -48,7 +48,7 @@ metrics_table! {
     EVENTS = "postrider_events_total", Kind::Counter, ["result", "reason"],
         "Events by what became of them; rejected ones by reason.";
     REFUSED = "postrider_refused_requests_total", Kind::Counter, ["reason"],
-        "Requests to ingest answered 503, of which nothing was taken, by reason.";
+        "Requests to ingest of which nothing was taken, by reason.";
     // Log
     COMMIT_EVENTS = "postrider_commit_events", Kind::Histogram(EVENTS_PER_COMMIT), [],
         "Events in one commit.";

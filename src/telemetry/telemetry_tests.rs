@@ -1,7 +1,8 @@
 //! What a scrape has, read as Prometheus reads it.
 
 use super::*;
-use crate::model::{ErrorKind, Refused};
+use crate::ingest::rejection::Code;
+use crate::model::ErrorKind;
 
 /// Telemetry over a recorder of its own; handles made in `make` count into it.
 pub(crate) fn local<T>(make: impl FnOnce() -> T) -> (Telemetry, T) {
@@ -60,10 +61,10 @@ fn handles_count_into_their_names() {
         )
     });
     ingest.accepted.increment(3);
-    ingest.rejected("too_large");
+    ingest.rejected("event_too_large");
     ingest.rejected("something new");
-    ingest.refused(&Refused::Store(String::new()));
-    send.closed(true, "idle");
+    ingest.refused("queue_full");
+    send.closed(true, "idle", 1);
     workers[0].failed(ErrorKind::Timeout);
     workers[0].queued.set(5);
     workers[1].queued.set(7);
@@ -73,9 +74,9 @@ fn handles_count_into_their_names() {
     let check = |text: &str, series: &str, want: f64| assert_eq!(value(text, series), Some(want), "{series}");
     let text = telemetry.render();
     check(&text, "postrider_events_total{result=\"accepted\",reason=\"\"}", 3.0);
-    check(&text, "postrider_events_total{result=\"rejected\",reason=\"too_large\"}", 1.0);
+    check(&text, "postrider_events_total{result=\"rejected\",reason=\"event_too_large\"}", 1.0);
     check(&text, "postrider_events_total{result=\"rejected\",reason=\"other\"}", 1.0);
-    check(&text, "postrider_refused_requests_total{reason=\"store\"}", 1.0);
+    check(&text, "postrider_refused_requests_total{reason=\"queue_full\"}", 1.0);
     check(&text, "postrider_connections_total{event=\"closed\",protocol=\"h2\",reason=\"idle\"}", 1.0);
     check(&text, "postrider_attempts_total{outcome=\"timeout\"}", 1.0);
     check(&text, "postrider_queued", 9.0);
@@ -101,4 +102,14 @@ fn gauges_of_subscriptions_are_bounded_and_go_away() {
     assert!(value(&text, &format!("{name}{{subscription=\"sub_0\"}}")).is_none(), "the worst are shown");
     telemetry.set_subscriptions(Vec::new());
     assert!(!telemetry.render().contains(&format!("{name}{{")));
+}
+
+#[test]
+fn labels_are_the_words_of_those_who_count() {
+    for code in Code::ALL {
+        assert!(handles::REJECTED.contains(&code.as_str()), "{}", code.as_str());
+    }
+    for table in [handles::REJECTED, handles::REFUSED, handles::CLOSED] {
+        assert_eq!(table.last(), Some(&"other"), "what a table does not know is still counted");
+    }
 }

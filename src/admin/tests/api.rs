@@ -216,16 +216,16 @@ fn accounts_and_their_flags() {
 #[test]
 fn an_engine_that_cannot_write_says_when_to_come_back() {
     let bench = Bench::new();
-    let check = |refused: Refused, code: &str| {
+    let check = |refused: Refused, code: &str, secs: &str| {
         *bench.memory.refusing.lock().expect("lock") = Some(refused);
         let answer = bench.call("POST", "/api/v1/accounts/acme/subscriptions", Some(&draft()));
         answer.problem(503, code);
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("retry-after"), Some(secs));
     };
-    check(Refused::QueueFull, "queue_full");
-    check(Refused::DiskReserve, "disk_reserve");
-    check(Refused::Store("io".to_owned()), "store_unavailable");
-    check(Refused::Stopping, "stopping");
+    check(Refused::QueueFull, "queue_full", "1");
+    check(Refused::DiskReserve, "disk_reserve", "30");
+    check(Refused::Store("io".to_owned()), "store_unavailable", "5");
+    check(Refused::Stopping, "stopping", "5");
 }
 
 #[test]

@@ -197,21 +197,19 @@ impl Bench {
     }
 
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let mut lines = vec![format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close")];
         let given = |name: &str| headers.iter().any(|(other, _)| *other == name);
         if !given("authorization") {
-            head += &format!("authorization: Bearer {TOKEN}\r\n");
+            lines.push(format!("authorization: Bearer {TOKEN}"));
         }
         if body.is_some() && !given("content-type") {
-            head += "content-type: application/json\r\n";
+            lines.push("content-type: application/json".to_owned());
         }
-        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-            head += &format!("{name}: {value}\r\n");
-        }
-        if let Some(body) = body {
-            head += &format!("content-length: {}\r\n", body.len());
-        }
-        self.raw(&format!("{head}\r\n{}", body.unwrap_or_default()))
+        // An empty value stands for a header that is left out.
+        let sent = headers.iter().filter(|(_, value)| !value.is_empty());
+        lines.extend(sent.map(|(name, value)| format!("{name}: {value}")));
+        lines.extend(body.map(|body| format!("content-length: {}", body.len())));
+        self.raw(&format!("{}\r\n\r\n{}", lines.join("\r\n"), body.unwrap_or_default()))
     }
 
     pub fn raw(&self, bytes: &str) -> Answer {
