@@ -46,7 +46,7 @@ pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>) {
     };
     let io = Io { stream, scratch: pool.scratch.clone(), connection: connection.clone() };
     let mut builder = Builder::new();
-    builder.max_buf_size(HEAD_LEN_MAX).max_headers(HEAD_LINES_MAX);
+    builder.max_buf_size(HEAD_LEN_MAX).max_header_size(HEAD_LEN_MAX).max_headers(HEAD_LINES_MAX);
     match builder.handshake(io).await {
         Ok((send, http)) => {
             pool.opened(&connection, send);
