@@ -57,9 +57,9 @@ fn a_connection_that_had_ended_is_replaced_within_the_attempt() {
             let _ = gone.lock().expect("one reader").recv();
             let note = peer.note.clone();
             if reset {
-                peer.reset()
+                peer.reset();
             } else {
-                drop(peer)
+                drop(peer);
             }
             let _ = note.send("closed".to_owned());
         });
