@@ -183,6 +183,7 @@ impl Pool {
     }
 
     fn start(self: &Rc<Self>, job: Job) {
+        debug_assert!(!self.jobs.borrow().contains_key(&job.id), "job {} was started twice", job.id);
         let prepared = match self.prepare(&job.subscription) {
             Ok(prepared) => prepared,
             Err(error) => return self.complete(job.id, job.failed(error, job.started)),
