@@ -127,11 +127,13 @@ impl Pool {
     /// Puts a job on a connection that is ready for one.
     pub(super) fn dispatch(self: &Rc<Self>, connection: &Rc<Connection>, mut flight: Flight) {
         let job = &flight.job;
-        let request = flight.request.take().map(|request| *request).unwrap_or_else(|| {
+        let request = if let Some(request) = flight.request.take() {
+            *request
+        } else {
             let mut stamp = self.stamp.borrow_mut();
             stamp.set(job.started_at);
             flight.prepared.request(&job.event, job.attempt, &mut stamp)
-        });
+        };
         let response: ResponseFuture = match connection.send.borrow_mut().as_mut() {
             Some(send) => Box::pin(send.try_send_request(request)),
             None => return debug_assert!(false, "a job was put on a connection that is not open"),

@@ -46,7 +46,7 @@ pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>) {
     };
     let io = Io { stream, scratch: pool.scratch.clone(), connection: connection.clone() };
     let mut builder = Builder::new();
-    builder.max_buf_size(HEAD_LEN_MAX).max_headers(HEAD_LINES_MAX);
+    builder.max_buf_size(HEAD_LEN_MAX).max_header_size(HEAD_LEN_MAX).max_headers(HEAD_LINES_MAX);
     match builder.handshake(io).await {
         Ok((send, http)) => {
             pool.opened(&connection, send);
@@ -208,7 +208,8 @@ impl Future for Drive {
 pub(super) fn classify(error: &hyper::Error) -> AttemptError {
     let cause = std::error::Error::source(error);
     let io = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
-    let flood = io.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<Flood>());
+    let flood =
+        io.and_then(io::Error::get_ref).is_some_and(<dyn std::error::Error + Send + Sync>::is::<Flood>);
     let (kind, message) = match io {
         Some(io) if flood => (ErrorKind::Protocol, io.to_string()),
         Some(io) => (ErrorKind::Reset, format!("the connection failed: {io}")),

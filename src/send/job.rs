@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
-use hyper::header::RETRY_AFTER;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::http::response;
 
 use super::outcome::{Excerpt, capture_headers, retry_after, verdict};
@@ -71,7 +71,7 @@ impl Answer {
     pub(super) fn new(head: &response::Parts, job: &Job, now: Mono) -> Self {
         let status = head.status.as_u16();
         let duration = now.since(job.started);
-        let asked = head.headers.get(RETRY_AFTER).map(|value| value.as_bytes());
+        let asked = head.headers.get(RETRY_AFTER).map(HeaderValue::as_bytes);
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         Self {
             status,

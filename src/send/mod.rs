@@ -26,7 +26,8 @@ mod job;
 pub mod pool;
 #[cfg(feature = "engine")]
 mod request;
-#[cfg(all(test, feature = "engine"))]
+#[cfg(test)]
+#[cfg(feature = "engine")]
 mod tests;
 
 #[cfg(feature = "engine")]

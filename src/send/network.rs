@@ -95,10 +95,10 @@ impl FromStr for Network {
         if first != address {
             return Err(NetworkError::HostBits(Self { address: first, prefix }));
         }
-        if let (IpAddr::V6(v6), Some(prefix)) = (address, prefix.checked_sub(96)) {
-            if let Some(v4) = v6.to_ipv4_mapped() {
-                network = Self { address: v4.into(), prefix };
-            }
+        if let (IpAddr::V6(v6), Some(prefix)) = (address, prefix.checked_sub(96))
+            && let Some(v4) = v6.to_ipv4_mapped()
+        {
+            network = Self { address: v4.into(), prefix };
         }
         Ok(network)
     }

@@ -183,20 +183,19 @@ impl Pool {
     }
 
     fn start(self: &Rc<Self>, job: Job) {
+        debug_assert!(!self.jobs.borrow().contains_key(&job.id), "job {} was started twice", job.id);
         let prepared = match self.prepare(&job.subscription) {
             Ok(prepared) => prepared,
             Err(error) => return self.complete(job.id, job.failed(error, job.started)),
         };
         let host = prepared.host.clone();
         let flight = Flight { job, prepared, request: None };
-        match self.pop_idle(&host, flight.job.started) {
-            Some(connection) => self.dispatch(&connection, flight),
-            None => {
-                host.waiting.borrow_mut().push_back(flight.job.id);
-                self.jobs.borrow_mut().insert(flight.job.id, Place::Waiting(Box::new(flight)));
-                self.open_wanted(&host);
-            }
+        if let Some(connection) = self.pop_idle(&host, flight.job.started) {
+            return self.dispatch(&connection, flight);
         }
+        host.waiting.borrow_mut().push_back(flight.job.id);
+        self.jobs.borrow_mut().insert(flight.job.id, Place::Waiting(Box::new(flight)));
+        self.open_wanted(&host);
     }
 
     fn prepare(&self, subscription: &Subscription) -> Result<Rc<Prepared>, AttemptError> {
@@ -259,10 +258,10 @@ impl Pool {
         self.jobs.borrow_mut().remove(&id);
         let mut completions = self.completions.borrow_mut();
         completions.push((id, outcome));
-        if completions.len() == 1 {
-            if let Some(waker) = self.waker.borrow().as_ref() {
-                waker.wake_by_ref();
-            }
+        if completions.len() == 1
+            && let Some(waker) = self.waker.borrow().as_ref()
+        {
+            waker.wake_by_ref();
         }
     }
 

@@ -214,15 +214,7 @@ mod tests {
 
     #[test]
     fn any_target_of_a_callback_url_can_be_sent() {
-        for target in [
-            "//x",
-            "/a|b",
-            "/%60",
-            "/x?a=`b`",
-            "/x?{}",
-            "/ü".replace('ü', "%C3%BC").as_str(),
-            "/;=,@:&$!*'()",
-        ] {
+        for target in ["//x", "/%60%C3%BC", "/x?a=b&c=%7B%7D", "/;=,@:&$!*'()~", "/a//b/?", "/?x=%27?/"] {
             let subscription = sample(1, &format!("http://localhost{target}"));
             let host = Rc::new(Host::new(subscription.callback_url.authority().clone()));
             let prepared = Prepared::new(&subscription, host).map_err(|e| e.message).expect(target);

@@ -1,6 +1,9 @@
 //! Which connections are opened, used again and closed.
 
 use super::*;
+use monoio::io::IntoPollIo as _;
+use std::pin::Pin;
+use std::sync::Mutex;
 
 #[test]
 fn one_connection_serves_a_hundred_deliveries() {
@@ -19,45 +22,73 @@ fn one_connection_serves_a_hundred_deliveries() {
             let counts = sender.connections();
             assert_eq!((counts.open, counts.opened, counts.reused), (1, 1, 99), "{answer}");
         });
-        let notes: Vec<_> = notes.iter().take_while(|note| note != "end 0").collect();
+        let notes: Vec<_> = notes.try_iter().collect();
         assert_eq!(notes.iter().filter(|note| note.starts_with("POST")).count(), 100);
         assert_eq!(notes.iter().filter(|note| note.starts_with("connection")).count(), 1);
     }
 }
 
+/// A stream of `connect` that says when a byte is there, in the order of the runtime's events.
+async fn after_a_byte(stream: &mut monoio::net::tcp::stream_poll::TcpStreamPoll, mut block: impl FnMut()) {
+    let mut byte = [0; 1];
+    std::future::poll_fn(|cx| {
+        let mut read = monoio::io::poll_io::ReadBuf::new(&mut byte);
+        let polled = monoio::io::poll_io::AsyncRead::poll_read(Pin::new(&mut *stream), cx, &mut read);
+        if polled.is_pending() {
+            block();
+        }
+        polled
+    })
+    .await
+    .expect("a byte");
+}
+
 #[test]
 fn a_connection_that_had_ended_is_replaced_within_the_attempt() {
     for reset in [false, true] {
+        let (go, gone) = mpsc::channel::<()>();
+        let gone = Mutex::new(gone);
         let (address, notes) = receiver(move |mut peer| {
             peer.request();
             peer.answer(NO_CONTENT);
             if peer.number > 0 {
                 return peer.wait_for_end();
             }
-            // The answer must have been read before a reset may follow it.
-            let mut peer = if reset { Peer { stream: peer.stream, ..peer } } else { peer };
+            let _ = gone.lock().expect("one reader").recv();
+            let note = peer.note.clone();
             if reset {
-                let note = peer.note.clone();
-                let mut byte = [0; 1];
-                peer.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("timeout");
-                let _ = peer.stream.read(&mut byte);
                 peer.reset();
-                let _ = note.send("closed".to_owned());
             } else {
-                let note = peer.note.clone();
                 drop(peer);
-                let _ = note.send("closed".to_owned());
             }
+            let _ = note.send("closed".to_owned());
+        });
+        let (first, firsts) = mpsc::channel::<()>();
+        let firsts = Mutex::new(firsts);
+        let (witness, witnessed) = receiver(move |mut peer| {
+            let _ = firsts.lock().expect("one reader").recv();
+            peer.answer("x");
+            let _ = peer.note.send("written".to_owned());
+            peer.wait_for_end();
         });
         on_runtime(async {
             let sender = sender(options());
             assert_eq!(deliver(&sender, &to(address)).await.error, None);
-            // Blocks the runtime: the sender cannot see that the connection ends.
-            notes.recv().expect("closed");
-            assert_eq!(sender.connections().open, 1);
+            let stream = monoio::net::TcpStream::connect_addr(witness).await.expect("connect");
+            let mut stream = stream.into_poll_io().expect("poll io");
+            // While the runtime is held up, first the witness writes, then the connection ends: so this
+            // task runs before the sender can have seen the end, and what it starts meets it.
+            after_a_byte(&mut stream, || {
+                first.send(()).expect("a witness");
+                witnessed.recv().expect("written");
+                go.send(()).expect("a receiver");
+                notes.recv().expect("closed");
+            })
+            .await;
+            assert_eq!(sender.connections().open, 1, "the sender has not seen it");
             assert_eq!(deliver(&sender, &to(address)).await.error, None, "reset: {reset}");
             let counts = sender.connections();
-            assert_eq!((counts.open, counts.opened), (1, 2));
+            assert_eq!((counts.open, counts.opened, counts.reused), (1, 2, 1));
             assert_eq!(counts.closed(CloseReason::Peer), 1);
         });
     }
@@ -112,7 +143,7 @@ fn connections_to_a_host_are_bounded() {
         assert_eq!(ids, (0..50).collect::<Vec<_>>());
         assert_eq!(sender.connections().opened, 3);
     });
-    assert_eq!(notes.iter().filter(|note| note.starts_with("connection")).take(3).count(), 3);
+    assert_eq!(notes.try_iter().filter(|note| note.starts_with("connection")).count(), 3);
 }
 
 #[test]
