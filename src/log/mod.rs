@@ -24,6 +24,8 @@ pub mod options;
 #[cfg(feature = "engine")]
 mod pages;
 #[cfg(feature = "engine")]
+pub mod query;
+#[cfg(feature = "engine")]
 pub mod reader;
 #[cfg(feature = "engine")]
 pub mod recovery;
