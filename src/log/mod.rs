@@ -45,3 +45,6 @@ pub mod store;
 mod upkeep;
 #[cfg(feature = "engine")]
 pub mod writer;
+
+#[cfg(all(test, feature = "engine"))]
+mod tests;
