@@ -24,6 +24,8 @@ pub mod options;
 #[cfg(feature = "engine")]
 mod pages;
 #[cfg(feature = "engine")]
+pub mod query;
+#[cfg(feature = "engine")]
 pub mod reader;
 #[cfg(feature = "engine")]
 pub mod recovery;
@@ -43,3 +45,6 @@ pub mod store;
 mod upkeep;
 #[cfg(feature = "engine")]
 pub mod writer;
+
+#[cfg(all(test, feature = "engine"))]
+mod tests;

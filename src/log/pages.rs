@@ -22,21 +22,20 @@ const SCAN_MAX: usize = 32 * 1024;
 /// Rows of retries that one page looks at, at most.
 const SCAN_RETRIES_MAX: usize = 64 * 1024;
 
-/// The log from `from` on. Events that nobody wants are left out; what another worker wants is in, so that
+/// The log from `from` to `head`. Events that nobody wants are left out; what another worker wants is in, so that
 /// a subscription that is just moving is missed by nobody.
 pub(super) fn log_page(
     store: &Store,
     db: &Db,
     index: &Index,
     worker: usize,
-    from: Seq,
+    (from, head): (Seq, Seq),
 ) -> Result<LogPage, StoreError> {
-    let head = store.head();
     let from = from.max(store.floor()).max(Seq(1));
     let mut events: Vec<Arc<Event>> = Vec::new();
     let mut through = from.prev();
     let (mut bytes, mut looked) = (0, 0);
-    let end = walk_log(store, db, from, |event| {
+    let end = walk_log(store, db, (from, head), |event| {
         through = event.seq;
         looked += 1;
         if index.workers_wanting(event.account, event.type_bit, event.seq) != 0 {
@@ -58,7 +57,7 @@ pub(super) fn log_page(
 fn walk_log(
     store: &Store,
     db: &Db,
-    from: Seq,
+    (from, head): (Seq, Seq),
     mut visit: impl FnMut(Arc<Event>) -> ControlFlow<()>,
 ) -> Result<bool, StoreError> {
     let mut cursor = db.cursor(Family::Events, &KeyRange::events(row_start(db, from)?))?;
@@ -67,6 +66,9 @@ fn walk_log(
         match events_of(first_of(key)?, value) {
             Ok(events) => {
                 for event in events.into_iter().filter(|event| event.seq >= from) {
+                    if event.seq > head {
+                        return Ok(true);
+                    }
                     if visit(event).is_break() {
                         return Ok(false);
                     }
@@ -100,22 +102,21 @@ fn settled_pairs(
     Ok(pairs)
 }
 
-/// What a lagging subscription wants from `from` on.
+/// What a lagging subscription wants from `from` to `head`.
 pub(super) fn subscription_page(
     store: &Store,
     db: &Db,
     subscription: &Subscription,
-    from: Seq,
+    (from, head): (Seq, Seq),
     limit: usize,
 ) -> Result<SubscriptionPage, StoreError> {
-    let head = store.head();
     let floor = store.floor();
     let start = from.max(floor).max(Seq(1));
     let limit = limit.clamp(1, PAGE_EVENTS_MAX);
     let mut wanted: Vec<Seq> = Vec::new();
     let mut through = start.prev();
     let mut looked = 0;
-    let mut end = walk_account(db, store.stats(), subscription.account, start, |seq, bit| {
+    let mut end = walk_account(db, store.stats(), subscription.account, (start, head), |seq, bit| {
         through = seq;
         looked += 1;
         if subscription.wants(bit, seq) {

@@ -98,7 +98,7 @@ struct Reader {
 impl Reader {
     fn run(self) {
         loop {
-            crossbeam::select! {
+            crossbeam::channel::select_biased! {
                 recv(self.stopped) -> _ => return,
                 recv(self.queue) -> read => {
                     let Ok(read) = read else { return };
@@ -124,7 +124,7 @@ impl Reader {
                 Err(error) => {
                     tracing::error!(code = error.code(), %error, "a page of the log cannot be read; trying again");
                     let pause = tick(RETRY_PAUSE);
-                    crossbeam::select! {
+                    crossbeam::channel::select_biased! {
                         recv(self.stopped) -> _ => return false,
                         recv(pause) -> _ => {}
                     }
@@ -135,15 +135,19 @@ impl Reader {
 
     fn page(&self, read: &Read) -> Result<(usize, Input), StoreError> {
         let store = &*self.store;
-        // Loaded before the store is looked at: at least as new as any event that is found there needs.
         store.with(|db| {
+            // In this order: an index that is loaded after the head is at least as new as every event up
+            // to the head, and pages show nothing above it.
+            let head = store.head();
             let index = self.index.load();
             Ok(match read {
                 Read::Log { worker, from } => {
-                    (*worker, Input::LogPage(log_page(store, db, &index, *worker, *from)?))
+                    (*worker, Input::LogPage(log_page(store, db, &index, *worker, (*from, head))?))
                 }
                 Read::Subscription { worker, subscription, from, limit } => {
-                    let page = subscription_page(store, db, subscription, *from, *limit)?;
+                    // The asker's record may be older than events that the page would show.
+                    let present = index.subscription(subscription.key).unwrap_or(subscription);
+                    let page = subscription_page(store, db, present, (*from, head), *limit)?;
                     (*worker, Input::SubscriptionPage(page))
                 }
                 Read::Retries { worker, only, after, until } => {

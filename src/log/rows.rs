@@ -118,8 +118,8 @@ impl<'db> EventLoader<'db> {
     }
 }
 
-/// Walks one account's index from `from` on until `visit` says stop (false) or it ends. Gives whether it
-/// ended.
+/// Walks one account's index from `from` to `head` until `visit` says stop (false). Gives whether it came
+/// to the end.
 ///
 /// # Errors
 /// Whatever the store says.
@@ -127,7 +127,7 @@ pub(super) fn walk_account(
     db: &Db,
     stats: &LogStats,
     account: AccountKey,
-    from: Seq,
+    (from, head): (Seq, Seq),
     mut visit: impl FnMut(Seq, TypeBit) -> bool,
 ) -> Result<bool, StoreError> {
     let mut cursor = db.cursor(Family::ByAccount, &KeyRange::account(account, Seq(0)))?;
@@ -143,6 +143,9 @@ pub(super) fn walk_account(
             Ok(row) => {
                 for (offset, bit) in row {
                     let seq = Seq(first.0 + u64::from(offset));
+                    if seq > head {
+                        return Ok(true);
+                    }
                     if seq >= from && !visit(seq, bit) {
                         return Ok(false);
                     }
