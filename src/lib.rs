@@ -12,6 +12,8 @@ pub mod route;
 pub mod rt;
 pub mod schedule;
 pub mod send;
+#[cfg(feature = "engine")]
+pub mod server;
 pub mod settle;
 #[cfg(feature = "engine")]
 pub mod telemetry;

@@ -3,7 +3,7 @@
 //! One request is under way at a time: the engine says how fast it goes by how fast it answers.
 
 mod batch;
-mod client;
+pub(super) mod client;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

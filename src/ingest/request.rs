@@ -16,7 +16,7 @@ use super::envelope::Envelope;
 use super::format::{Format, Head};
 use super::members::{Members, Shape, first};
 use super::rejection::{Code, Rejection, quote};
-use crate::model::{AccountName, EventId, NewEvent, TypeBit, UnixMillis};
+use crate::model::{Catalogue, AccountName, EventId, NewEvent, TypeBit, UnixMillis};
 
 /// Levels of objects and arrays in `data`, at most. With the envelope around it that is what the usual
 /// parsers read without being told otherwise (serde_json: 127).
@@ -30,6 +30,17 @@ pub trait Types {
     fn nearest(&self, name: &str) -> Option<&str> {
         let _ = name;
         None
+    }
+}
+
+impl Types for Catalogue {
+    fn resolve(&self, name: &str) -> Option<(TypeBit, &str)> {
+        let bit = Catalogue::resolve(self, name)?;
+        Some((bit, self.id(bit)?))
+    }
+
+    fn nearest(&self, name: &str) -> Option<&str> {
+        Catalogue::nearest(self, name)
     }
 }
 

@@ -98,6 +98,7 @@ impl Shard {
     fn delete(&mut self, now: Now, key: SubscriptionKey) {
         self.spill(key);
         let Some(lane) = self.lanes.remove(&key) else { return };
+        self.touch(key);
         self.turns.leave(lane.host, key);
         for flight in self.flights.iter_mut().filter(|flight| flight.subscription == key) {
             if flight.retry.is_none() && !flight.orphan && !lane.covered.contains(&flight.event.seq) {
@@ -163,6 +164,7 @@ impl Shard {
         let position = self.watermark.position().next();
         self.drop_retries(key);
         let Some(lane) = self.lanes.remove(&key) else { return };
+        self.touch(key);
         self.turns.leave(lane.host, key);
         let cursor = lane.row_wanted().unwrap_or(position).min(position);
         self.journal.put_lagging(now.mono, key, cursor);

@@ -76,6 +76,8 @@ pub struct Lane {
     /// It is in the list of lanes that wait for a settlement before reading back.
     pub parked_waiting: bool,
     pub in_flight: u32,
+    /// Of those, how many are retries.
+    pub in_flight_retries: u32,
     pub cursor: Cursor,
     /// Pending pairs that the cursor row holds up.
     pub covered: BTreeSet<Seq>,
@@ -93,6 +95,8 @@ pub struct Lane {
     pub releasing: bool,
     /// It waits for its turn to read from the log.
     pub hungry: bool,
+    /// Its health will be told anew.
+    pub touched: bool,
     /// It is in the list of lanes whose cursor row must be looked at.
     pub dirty: bool,
     pub last_success_at: Option<UnixMillis>,
@@ -116,6 +120,8 @@ impl Lane {
             parked_reading: false,
             parked_waiting: false,
             in_flight: 0,
+            in_flight_retries: 0,
+            touched: false,
             cursor,
             covered: BTreeSet::new(),
             row: None,

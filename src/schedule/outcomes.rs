@@ -34,6 +34,7 @@ impl Shard {
                 self.journal.delete_retry(now.mono, old);
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.retries.remove(&seq);
+                    lane.in_flight_retries = lane.in_flight_retries.saturating_sub(1);
                 }
             }
             None => self.settle_pair(key, seq),

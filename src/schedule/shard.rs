@@ -44,6 +44,10 @@ const LANES_READING_MAX: usize = 4;
 const PARKED_READING_MAX: usize = 2;
 /// Bodies that one read asks for at most.
 const BODIES_MAX: usize = 256;
+/// Lanes whose health is told anew at once; a lane left out is told at its next change.
+const TOUCHED_MAX: usize = 4096;
+/// Entries looked through at most to say how old the oldest one is.
+const OLDEST_LOOKS_MAX: usize = 256;
 /// Bytes that a request costs besides its body, for fairness.
 const REQUEST_COST: usize = 512;
 
@@ -120,6 +124,7 @@ pub struct Shard {
     pub(super) queued_bytes: usize,
     pub(super) expired: u64,
     pub(super) stopping: bool,
+    touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
     wall: UnixMillis,
     scratch: Vec<FlightId>,
@@ -155,6 +160,7 @@ impl Shard {
             queued_bytes: 0,
             expired: 0,
             stopping: false,
+            touched: Vec::new(),
             wall: UnixMillis(0),
             scratch: Vec::new(),
         };
@@ -238,6 +244,7 @@ impl Shard {
             let ready = lane.retry_ready.pop_front()?;
             lane.retries_due = lane.retries_due.saturating_sub(1);
             lane.fresh_streak = 0;
+            lane.in_flight_retries += 1;
             (ready.event, ready.row.attempts.saturating_add(1), ready.row.trigger, Some(ready.row.key))
         } else {
             let event = lane.fresh.pop_front()?;
@@ -357,6 +364,7 @@ impl Shard {
 
     /// Puts a lane where it belongs after any change: in line, in the queue of readers, among the dirty.
     pub(super) fn refresh(&mut self, key: SubscriptionKey) {
+        self.touch(key);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !lane.dirty && lane.row_wanted() != lane.row {
             lane.dirty = true;
@@ -492,26 +500,49 @@ impl Shard {
     #[must_use]
     pub fn health(&self, key: SubscriptionKey) -> Option<Health> {
         let lane = self.lanes.get(&key)?;
-        let retries = u64::try_from(lane.retries.len()).unwrap_or(u64::MAX);
-        let fresh = u64::try_from(lane.fresh.len()).unwrap_or(u64::MAX);
-        let in_flight =
-            || self.flights.iter().filter(|flight| flight.subscription == key && flight.retry.is_none());
-        let oldest = lane
-            .fresh
-            .front()
-            .map(|event| event.accepted_at)
-            .into_iter()
-            .chain(lane.retries.values().map(|row| row.accepted_at))
-            .chain(in_flight().map(|flight| flight.event.accepted_at))
-            .min();
+        let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let mut oldest = lane.fresh.front().map(|event| event.accepted_at);
+        if lane.retries.len() <= OLDEST_LOOKS_MAX {
+            oldest = oldest.into_iter().chain(lane.retries.values().map(|row| row.accepted_at)).min();
+        }
+        if lane.in_flight > 0 && self.flights.len() <= OLDEST_LOOKS_MAX {
+            let own = self.flights.iter().filter(|flight| flight.subscription == key && !flight.orphan);
+            oldest = oldest.into_iter().chain(own.map(|flight| flight.event.accepted_at)).min();
+        }
         Some(Health {
             last_success_at: lane.last_success_at,
             last_failure_at: lane.last_failure_at,
             failing_since: lane.failing_since,
-            pending: fresh + retries + u64::from(lane.in_flight).min(in_flight().count() as u64),
+            pending: of(lane.fresh.len())
+                + of(lane.retries.len())
+                + u64::from(lane.in_flight.saturating_sub(lane.in_flight_retries)),
             lagging: lane.cursor != Cursor::Live,
             oldest_pending_at: oldest,
         })
+    }
+
+    /// The health of lanes that something happened to since the last call.
+    pub fn take_touched(&mut self) -> Vec<(SubscriptionKey, Option<Health>)> {
+        let touched = std::mem::take(&mut self.touched);
+        for key in &touched {
+            if let Some(lane) = self.lanes.get_mut(key) {
+                lane.touched = false;
+            }
+        }
+        touched.into_iter().map(|key| (key, self.health(key))).collect()
+    }
+
+    /// Notes that the health of a lane may have changed.
+    pub fn touch(&mut self, key: SubscriptionKey) {
+        if self.touched.len() >= TOUCHED_MAX {
+            return;
+        }
+        match self.lanes.get_mut(&key) {
+            Some(lane) if lane.touched => return,
+            Some(lane) => lane.touched = true,
+            None => {}
+        }
+        self.touched.push(key);
     }
 
     /// When the log took the oldest event that this shard holds undelivered, and the lanes that are

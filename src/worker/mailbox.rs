@@ -11,28 +11,18 @@ use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use crossbeam::queue::{ArrayQueue, SegQueue};
-use tokio::sync::oneshot;
 
 use crate::log::api::{Commit, Input, Outbox};
-use crate::model::SubscriptionKey;
-use crate::schedule::Health;
 
 /// Commits that wait for a worker at most.
 pub const COMMITS_MAX: usize = 1024;
 /// Bytes of bodies that wait for a worker at most (one commit more than that may wait).
 pub const COMMITS_BYTES_MAX: usize = 32 << 20;
 
-/// A question that is answered between two turns of the loop.
-pub enum Question {
-    /// The health of these, `None` for those that this worker has never sent for.
-    Health { keys: Vec<SubscriptionKey>, reply: oneshot::Sender<Vec<Option<Health>>> },
-}
-
 pub struct Mailbox {
     commits: ArrayQueue<Arc<Commit>>,
     bytes: AtomicUsize,
     inputs: SegQueue<Input>,
-    questions: SegQueue<Question>,
     /// A commit was refused since the writer last set the worker live.
     behind: AtomicBool,
     waker: AtomicWaker,
@@ -48,7 +38,6 @@ impl Default for Mailbox {
             commits: ArrayQueue::new(COMMITS_MAX),
             bytes: AtomicUsize::new(0),
             inputs: SegQueue::new(),
-            questions: SegQueue::new(),
             behind: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             armed: AtomicBool::new(false),
@@ -58,11 +47,6 @@ impl Default for Mailbox {
 }
 
 impl Mailbox {
-    pub fn ask(&self, question: Question) {
-        self.questions.push(question);
-        self.wake();
-    }
-
     /// When the worker last ran, in milliseconds of the monotonic clock.
     pub fn beat_ms(&self) -> u64 {
         self.beat_ms.load(Ordering::Relaxed)
@@ -82,17 +66,13 @@ impl Mailbox {
         self.inputs.pop()
     }
 
-    pub(super) fn pop_question(&self) -> Option<Question> {
-        self.questions.pop()
-    }
-
     /// Whether a commit was refused. The flag stands until the writer says `Live`.
     pub(super) fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Acquire)
     }
 
     fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.inputs.is_empty() && self.questions.is_empty()
+        self.commits.is_empty() && self.inputs.is_empty()
     }
 
     /// Arms the wake-up. `false` where something is there already: then the worker must not sleep.

@@ -7,6 +7,6 @@ mod mailbox;
 mod observe;
 mod turn;
 
-pub use mailbox::{COMMITS_BYTES_MAX, COMMITS_MAX, Mailbox, Question};
+pub use mailbox::{COMMITS_BYTES_MAX, COMMITS_MAX, Mailbox};
 pub use observe::{Observer, Report};
 pub use turn::{Worker, WorkerOptions, spawn};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{ErrorKind, SubscriptionKey, UnixMillis};
+use crate::schedule::Health;
 use crate::schedule::shard::Counts;
 use crate::send::ConnectionCounts;
 
@@ -18,6 +19,8 @@ pub struct Report {
     pub oldest: Option<UnixMillis>,
     /// Subscriptions that are behind or failing, with the time of their oldest, at most [`UNWELL_MAX`].
     pub unwell: Vec<(SubscriptionKey, UnixMillis)>,
+    /// Lanes that something happened to since the last report; `None` for those that are gone.
+    pub healths: Vec<(SubscriptionKey, Option<Health>)>,
     /// Part of the time since the last report that the loop was busy, 0 to 1.
     pub busy_ratio: f64,
     /// The longest that a turn of the loop came too late or took.
@@ -29,5 +32,6 @@ pub trait Observer: Send {
     /// An attempt ended. `delay`: from acceptance to delivery, where it was delivered.
     fn attempt(&self, error: Option<ErrorKind>, duration: Duration, delay: Option<Duration>);
     fn dead(&self);
-    fn report(&self, report: &Report);
+    /// `false` where the healths could not be taken now: they are told again.
+    fn report(&self, report: &Report) -> bool;
 }

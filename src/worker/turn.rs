@@ -16,9 +16,10 @@ use crossbeam::channel::{Sender as Channel, TrySendError};
 use monoio::{FusionDriver, RuntimeBuilder};
 use tokio::sync::oneshot;
 
-use super::mailbox::{Mailbox, Question};
+use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
 use crate::log::api::{Input, Request};
+use crate::log::reader::ReaderHandle;
 use crate::model::{Mono, Outcome, Seq};
 use crate::registry::Change;
 use crate::rt::clock;
@@ -42,7 +43,7 @@ pub struct WorkerOptions {
     pub core: Option<usize>,
     pub mailbox: Arc<Mailbox>,
     pub writer: Channel<Request>,
-    pub readers: Channel<Read>,
+    pub readers: ReaderHandle,
     /// The newest event that was handed to all workers.
     pub head: Arc<AtomicU64>,
     pub send: SendOptions,
@@ -56,7 +57,7 @@ pub struct Worker {
     number: usize,
     mailbox: Arc<Mailbox>,
     writer: Channel<Request>,
-    readers: Channel<Read>,
+    readers: ReaderHandle,
     head: Arc<AtomicU64>,
     shard: Shard,
     sender: Sender,
@@ -171,15 +172,6 @@ impl Worker {
     }
 
     fn take_inputs(&mut self) {
-        while let Some(question) = self.mailbox.pop_question() {
-            match question {
-                Question::Health { keys, reply } => {
-                    let answers = keys.iter().map(|key| self.shard.health(*key)).collect();
-                    // Nobody waits any more: nothing to tell.
-                    let _ = reply.send(answers);
-                }
-            }
-        }
         while let Some(input) = self.mailbox.pop_input() {
             self.take_input(input);
         }
@@ -306,7 +298,7 @@ impl Worker {
         self.requests.extend(requests);
         let mut reads = std::mem::take(&mut self.reads).into_iter();
         for read in reads.by_ref() {
-            if let Err(TrySendError::Full(read)) = self.readers.try_send(read) {
+            if let Err(read) = self.readers.ask(read) {
                 self.reads.push(read);
                 break;
             }
@@ -331,14 +323,20 @@ impl Worker {
     fn report(&mut self, now: Mono) {
         let passed = REPORT_EVERY + now.since(self.report_at);
         let (oldest, unwell) = self.shard.oldest(UNWELL_MAX);
-        self.observer.report(&Report {
+        let report = Report {
             counts: self.shard.counts(),
             connections: self.sender.connections(),
             oldest,
             unwell,
+            healths: self.shard.take_touched(),
             busy_ratio: (self.busy.as_secs_f64() / passed.as_secs_f64()).min(1.0),
             loop_delay: self.loop_delay,
-        });
+        };
+        if !self.observer.report(&report) {
+            for (key, _) in report.healths {
+                self.shard.touch(key);
+            }
+        }
         self.busy = Duration::ZERO;
         self.loop_delay = Duration::ZERO;
         self.report_at = now + REPORT_EVERY;

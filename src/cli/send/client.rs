@@ -27,7 +27,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const ANSWER_LEN_MAX: usize = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
+pub(in crate::cli) enum SendError {
     #[error("cannot connect to {} (is postrider serving there?)", path.display())]
     Connect { path: PathBuf, source: io::Error },
     #[error("the connection ended before the answer: whether the events were taken is not known")]
@@ -46,25 +46,25 @@ pub(super) enum SendError {
 
 /// What the engine says of a batch.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
-    pub(super) accepted: u64,
-    pub(super) duplicates: u64,
-    pub(super) rejected: u64,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) accepted: u64,
+    pub(in crate::cli) duplicates: u64,
+    pub(in crate::cli) rejected: u64,
     #[serde(default)]
-    pub(super) results: Vec<Item>,
+    pub(in crate::cli) results: Vec<Item>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Status {
+pub(in crate::cli) enum Status {
     Accepted,
     Duplicate,
     Rejected,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Item {
-    pub(super) status: Status,
+pub(in crate::cli) struct Item {
+    pub(in crate::cli) status: Status,
     error: Option<ItemError>,
 }
 
@@ -94,18 +94,18 @@ struct ProblemBody {
 
 /// A connection that is made when it is first needed, and made again when the engine has closed it
 /// between two requests.
-pub(super) struct Client {
+pub(in crate::cli) struct Client {
     path: PathBuf,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Client {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(in crate::cli) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), connection: None }
     }
 
     /// Posts events until the engine takes or refuses them.
-    pub(super) async fn post(&mut self, content_type: &str, body: &Bytes) -> Result<Answer, SendError> {
+    pub(in crate::cli) async fn post(&mut self, content_type: &str, body: &Bytes) -> Result<Answer, SendError> {
         for _ in 0..OFFERS_MAX {
             let (response, body) = timeout(REQUEST_TIMEOUT, self.offer(content_type, body))
                 .await

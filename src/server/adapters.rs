@@ -1,0 +1,110 @@
+//! The log, as ingest and the admin port see it.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{Sender, TrySendError};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::admin::{BoxFuture, Changes, EventsPage, EventsQuery, Queries, QueryError};
+use crate::ingest::{Access, Append, Authorize};
+use crate::log::api::{Appended, Refused, Request};
+use crate::log::guard::StoreError;
+use crate::log::query::EventFilter;
+use crate::log::store::Store;
+use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Seq, SubscriptionKey};
+use crate::registry::{Change, ChangeError, Changed};
+
+/// Changes of the configuration that wait for the log at most.
+const CHANGES_MAX: usize = 64;
+
+#[derive(Clone)]
+pub struct WriterAppend(Sender<Request>);
+
+impl WriterAppend {
+    pub fn new(writer: Sender<Request>) -> Self {
+        Self(writer)
+    }
+}
+
+fn refused<T>(error: TrySendError<T>) -> Refused {
+    match error {
+        TrySendError::Full(_) => Refused::QueueFull,
+        TrySendError::Disconnected(_) => Refused::Stopping,
+    }
+}
+
+impl Append for WriterAppend {
+    fn append(
+        &self,
+        events: Vec<NewEvent>,
+    ) -> Result<oneshot::Receiver<Result<Vec<Appended>, Refused>>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(Request::Append { events, reply }).map_err(refused)?;
+        Ok(answer)
+    }
+}
+
+pub struct WriterChanges {
+    writer: Sender<Request>,
+    places: Semaphore,
+}
+
+impl WriterChanges {
+    pub fn new(writer: Sender<Request>) -> Self {
+        Self { writer, places: Semaphore::new(CHANGES_MAX) }
+    }
+}
+
+impl Changes for WriterChanges {
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+        Box::pin(async move {
+            let _place = self.places.try_acquire().map_err(|_| ChangeError::Store(Refused::QueueFull))?;
+            let (reply, answer) = oneshot::channel();
+            self.writer.try_send(Request::Change { change, reply }).map_err(refused)?;
+            answer.await.unwrap_or(Err(ChangeError::Store(Refused::Stopping)))
+        })
+    }
+}
+
+pub struct LogQueries(Arc<Store>);
+
+impl LogQueries {
+    pub fn new(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+}
+
+fn unreadable(error: &StoreError) -> QueryError {
+    tracing::warn!(%error, "the log cannot be read");
+    QueryError::Refused(Refused::Store(error.to_string()))
+}
+
+impl Queries for LogQueries {
+    fn events(&self, query: &EventsQuery) -> Result<EventsPage, QueryError> {
+        let filter = EventFilter { types: Some(query.types), since: query.since, until: query.until };
+        let page = self
+            .0
+            .account_events(query.account, query.below, query.limit, &filter)
+            .map_err(|error| unreadable(&error))?;
+        Ok(EventsPage { events: page.items, next: page.next })
+    }
+
+    fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError> {
+        self.0.find_event(account, id.as_str()).map_err(|error| unreadable(&error))
+    }
+
+    fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
+        self.0.attempts(subscription, seq).map_err(|error| unreadable(&error))
+    }
+}
+
+/// Over TCP the operator's token writes events of any account. (Accounts' own tokens: see `registry`.)
+pub fn authorize(operator: &str) -> Authorize {
+    let operator: [u8; 32] = Sha256::digest(operator.as_bytes()).into();
+    Arc::new(move |token| {
+        let given: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let differing = operator.iter().zip(given).fold(0, |all, (mine, theirs)| all | (mine ^ theirs));
+        if differing == 0 { Access::Everything } else { Access::Unknown }
+    })
+}

@@ -1,0 +1,286 @@
+//! The composition root: opens the log, starts the threads in order, and stops them in order.
+//!
+//! Order of the start: the admin address and the store first, since those are what a second process or a
+//! damaged disk fails at; then the writer, the readers and the workers, which recover; ingest last, so
+//! that nothing is accepted before there is somebody to deliver it. The stop is the same backwards.
+//!
+//! Only this folder and `cli` know `config`; every component is handed its own options.
+
+mod adapters;
+mod board;
+mod housekeeping;
+mod observers;
+mod options;
+mod token;
+mod types;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use crate::admin::{self, Admin, AdminError, Operator, Readiness};
+use crate::config::Config;
+use crate::ingest;
+use crate::log::api::{Input, Outbox, Request};
+use crate::log::guard::StoreError;
+use crate::log::reader::{self, Readers};
+use crate::log::recovery;
+use crate::log::writer::{self, WriterHandle, WriterParts};
+use crate::registry::{LoadError, Registry};
+use crate::route::owner;
+use crate::rt::clock;
+use crate::schedule::Shard;
+use crate::send::{ResolverHandle, ResolverOptions};
+use crate::telemetry::handles::{ControlMetrics, LogMetrics};
+use crate::telemetry::{Telemetry, TelemetryError};
+use crate::worker::{self, Mailbox, WorkerOptions};
+
+/// How long a stopping engine lets deliveries in flight end.
+const DELIVERIES_GRACE: Duration = Duration::from_secs(10);
+/// How long it lets requests at the socket end.
+const INGEST_GRACE: Duration = Duration::from_secs(3);
+/// How long it waits for a store that does not write.
+const STORE_GRACE: Duration = Duration::from_secs(5);
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("the data directory {} cannot be made", .path.display())]
+    DataDirectory { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the stored configuration cannot be read")]
+    Registry(#[from] LoadError),
+    #[error(transparent)]
+    Types(#[from] types::TypesError),
+    #[error(transparent)]
+    Token(#[from] token::TokenError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Ingest(#[from] ingest::server::StartError),
+    #[error("a thread cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running engine. Dropped without [`Server::stop`], its threads go on until the process ends.
+pub struct Server {
+    ingest: ingest::server::Ingest,
+    admin_stop: oneshot::Sender<()>,
+    admin: JoinHandle<Result<(), AdminError>>,
+    housekeeping: housekeeping::Housekeeping,
+    workers: Vec<JoinHandle<()>>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    readers: Readers,
+    writer: WriterHandle,
+    readiness: Arc<Readiness>,
+    admin_address: std::net::SocketAddr,
+    socket: PathBuf,
+    token: token::OperatorToken,
+}
+
+/// Starts the engine. It is ready for events when this returns; recovery goes on behind it.
+///
+/// # Errors
+/// See [`ServerError`]; nothing is left running, and what is on disk is as it was.
+pub fn start(config: &Config) -> Result<Server, ServerError> {
+    let data_dir = &config.data_dir;
+    make_directory(data_dir)?;
+    let bound = admin::bind(&config.admin.listen.to_string())?;
+    let admin_address = bound.address;
+    let log_options = options::log(config);
+    let opened = recovery::open(&log_options)?;
+    let telemetry = Arc::new(Telemetry::install(env!("CARGO_PKG_VERSION"))?);
+    let catalogue = Arc::new(types::catalogue(data_dir, &config.event_types)?);
+    let token = token::operator_token(data_dir)?;
+
+    let mut registry = Registry::new(options::registry(config, &catalogue));
+    let rewritten = registry.load(opened.registry_rows.into_iter(), opened.recovered.head.next())?;
+    recovery::write_registry_rows(&opened.store, &rewritten)?;
+    let workers = options::workers(config);
+    let index = Arc::new(ArcSwap::from_pointee(registry.index(workers)));
+    let registry = Arc::new(RwLock::new(registry));
+
+    let mailboxes: Vec<Arc<Mailbox>> = (0..workers).map(|_| Arc::default()).collect();
+    let outboxes: Vec<Arc<dyn Outbox>> =
+        mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Outbox>).collect();
+    let store = Arc::clone(&opened.store);
+    let stats = Arc::clone(store.stats());
+    let writer = writer::start(WriterParts {
+        store: Arc::clone(&store),
+        state: opened.state,
+        options: log_options,
+        registry: Arc::clone(&registry),
+        index: Arc::clone(&index),
+        outboxes: outboxes.clone(),
+        observer: Box::new(observers::LogObserver::new()),
+    })?;
+    let (reads, readers) = reader::start(&store, &index, &outboxes)?;
+
+    let readiness = Arc::new(Readiness::new(workers, clock::mono()));
+    let board = Arc::new(board::Board::new(workers));
+    let resolver = ResolverHandle::start(ResolverOptions::new(clock::mono)).map_err(ServerError::Thread)?;
+    let snapshot = index.load_full();
+    let mut threads = Vec::with_capacity(workers);
+    for (number, mailbox) in mailboxes.iter().enumerate() {
+        let lagging: Vec<_> = opened
+            .recovered
+            .lagging
+            .iter()
+            .filter(|(key, _)| {
+                snapshot.subscription(*key).is_some_and(|subscription| {
+                    owner(subscription.callback_url.authority(), workers) == number
+                })
+            })
+            .copied()
+            .collect();
+        let shard = Shard::new(
+            options::shard(config, number, workers),
+            Arc::clone(&snapshot),
+            opened.recovered.watermark,
+            &lagging,
+        );
+        let worker = WorkerOptions {
+            number,
+            core: config.workers.pin.then(|| options::core_of(number)),
+            mailbox: Arc::clone(mailbox),
+            writer: writer.requests(),
+            readers: reads.clone(),
+            head: store.head_cell(),
+            send: options::send(config),
+            resolver: resolver.clone(),
+            observer: Box::new(observers::WorkerObserver::new(number, Arc::clone(&board))),
+            grace: DELIVERIES_GRACE,
+        };
+        threads.push(worker::spawn(worker, shard).map_err(ServerError::Thread)?);
+    }
+
+    let admin = Arc::new(Admin {
+        operator: Operator::new(token.as_str()),
+        registry: Arc::clone(&registry),
+        catalogue: Arc::clone(&catalogue),
+        changes: Arc::new(adapters::WriterChanges::new(writer.requests())),
+        queries: Arc::new(adapters::LogQueries::new(Arc::clone(&store))),
+        healths: Arc::clone(&board) as Arc<dyn admin::Healths>,
+        readiness: Arc::clone(&readiness),
+        telemetry: Arc::clone(&telemetry),
+        metrics: ControlMetrics::new(),
+        public_key: |_| None,
+    });
+    let (admin_stop, stopped) = oneshot::channel();
+    let admin_thread = admin::start(bound, admin, async {
+        // A dropped sender stops it just as well.
+        let _ = stopped.await;
+    })?;
+
+    make_directory(config.ingest.socket.parent().unwrap_or_else(|| Path::new(".")))?;
+    let ingest = ingest::server::start(
+        options::ingest(config),
+        ingest::Parts {
+            append: adapters::WriterAppend::new(writer.requests()),
+            metrics: observers::IngestObserver::new(),
+            types: Arc::clone(&catalogue),
+            authorize: adapters::authorize(token.as_str()),
+        },
+    )?;
+    readiness.set_recovered();
+    let housekeeping = housekeeping::start(housekeeping::Parts {
+        stats,
+        board,
+        registry,
+        mailboxes: mailboxes.clone(),
+        readiness: Arc::clone(&readiness),
+        telemetry,
+        log: LogMetrics::new(),
+        control: ControlMetrics::new(),
+    })
+    .map_err(ServerError::Thread)?;
+    Ok(Server {
+        ingest,
+        admin_stop,
+        admin: admin_thread,
+        housekeeping,
+        workers: threads,
+        mailboxes,
+        readers,
+        writer,
+        readiness,
+        admin_address,
+        socket: config.ingest.socket.clone(),
+        token,
+    })
+}
+
+fn make_directory(path: &Path) -> Result<(), ServerError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
+}
+
+impl Server {
+    /// Where the admin port listens, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn admin_address(&self) -> std::net::SocketAddr {
+        self.admin_address
+    }
+
+    /// The ingest socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The operator's token, and where it was left if it was made here.
+    #[must_use]
+    pub fn token(&self) -> &token::OperatorToken {
+        &self.token
+    }
+
+    /// Whether all threads run that should. `false` means that one has ended by a fault.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.ingest.is_running()
+            && !self.writer.is_finished()
+            && !self.workers.iter().any(JoinHandle::is_finished)
+            && !self.admin.is_finished()
+    }
+
+    /// Stops in order: no more events, deliveries in flight end (bounded), everything settled is
+    /// written, the store is closed. `false` where something could not be written or a thread had died.
+    #[must_use]
+    pub fn stop(self) -> bool {
+        self.readiness.set_stopping();
+        self.ingest.stop(INGEST_GRACE);
+        for mailbox in &self.mailboxes {
+            mailbox.input(Input::Stop);
+            mailbox.wake();
+        }
+        let settled = join_until(self.workers, DELIVERIES_GRACE + STORE_GRACE);
+        let (reply, _written) = oneshot::channel();
+        let asked = self.writer.requests().send_timeout(Request::Stop { reply }, STORE_GRACE).is_ok();
+        self.housekeeping.stop();
+        let read = self.readers.stop();
+        // Where it was dropped already the control thread has ended.
+        let _ = self.admin_stop.send(());
+        let admin = self.admin.join().is_ok_and(|ended| ended.is_ok());
+        settled && asked && self.writer.join() && read && admin
+    }
+}
+
+/// Waits for threads, together for at most `wait`.
+fn join_until(threads: Vec<JoinHandle<()>>, wait: Duration) -> bool {
+    let until = clock::mono() + wait;
+    let mut fine = true;
+    for thread in threads {
+        while !thread.is_finished() && clock::mono() < until {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        fine &= thread.is_finished() && thread.join().is_ok();
+    }
+    fine
+}

@@ -1,0 +1,117 @@
+//! From what components tell about themselves to metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ingest::answer::ProblemKind;
+use crate::ingest::rejection::Code;
+use crate::log::stats::{CommitMeasure, Observer as LogObserverTrait};
+use crate::model::ErrorKind;
+use crate::send::{CloseReason, ConnectionCounts};
+use crate::telemetry::handles::{IngestMetrics, LogMetrics, SendMetrics, WorkerMetrics};
+use crate::worker::{Observer, Report};
+
+use super::board::Board;
+
+pub struct LogObserver(LogMetrics);
+
+impl LogObserver {
+    pub fn new() -> Self {
+        Self(LogMetrics::new())
+    }
+}
+
+impl LogObserverTrait for LogObserver {
+    fn commit(&mut self, measure: CommitMeasure) {
+        self.0.commit_events.record(u32::try_from(measure.events).unwrap_or(u32::MAX));
+        self.0.commit_duration.record(measure.duration);
+        self.0.fsync_duration.record(measure.fsync);
+    }
+}
+
+pub struct IngestObserver(IngestMetrics);
+
+impl IngestObserver {
+    pub fn new() -> Self {
+        Self(IngestMetrics::new())
+    }
+}
+
+fn count(events: usize) -> u64 {
+    u64::try_from(events).unwrap_or(u64::MAX)
+}
+
+impl crate::ingest::IngestMetrics for IngestObserver {
+    fn accepted(&self, events: usize) {
+        self.0.accepted.increment(count(events));
+    }
+
+    fn duplicate(&self, events: usize) {
+        self.0.duplicate.increment(count(events));
+    }
+
+    fn rejected(&self, reason: Code) {
+        self.0.rejected(reason.as_str());
+    }
+
+    fn refused(&self, reason: ProblemKind) {
+        self.0.rejected(reason.code());
+    }
+}
+
+pub struct WorkerObserver {
+    worker: usize,
+    metrics: WorkerMetrics,
+    send: SendMetrics,
+    board: Arc<Board>,
+    /// Connections are counted by the sender; metrics want what has come since.
+    told: std::cell::Cell<ConnectionCounts>,
+}
+
+impl WorkerObserver {
+    pub fn new(worker: usize, board: Arc<Board>) -> Self {
+        Self {
+            worker,
+            metrics: WorkerMetrics::new(worker),
+            send: SendMetrics::new(),
+            board,
+            told: std::cell::Cell::default(),
+        }
+    }
+
+    fn connections(&self, now: &ConnectionCounts) {
+        let told = self.told.replace(*now);
+        let [opened, ..] = &self.send.opened;
+        opened.increment(now.opened - told.opened);
+        let [reused, ..] = &self.send.reused;
+        reused.increment(now.reused - told.reused);
+        for reason in CloseReason::ALL {
+            self.send.closed(false, reason.as_str(), now.closed(reason) - told.closed(reason));
+        }
+    }
+}
+
+impl Observer for WorkerObserver {
+    fn attempt(&self, error: Option<ErrorKind>, duration: Duration, delay: Option<Duration>) {
+        match error {
+            None => self.metrics.delivered.increment(1),
+            Some(kind) => self.metrics.failed(kind),
+        }
+        self.metrics.attempt_duration.record(duration);
+        if let Some(delay) = delay {
+            self.metrics.delivery_delay.record(delay);
+        }
+    }
+
+    fn dead(&self) {}
+
+    fn report(&self, report: &Report) -> bool {
+        self.metrics.in_flight.set(report.counts.in_flight);
+        self.metrics.queued.set(report.counts.queued);
+        self.metrics.lagging.set(report.counts.lagging);
+        self.metrics.busy_ratio.set(report.busy_ratio);
+        self.metrics.loop_delay.record(report.loop_delay);
+        self.connections(&report.connections);
+        self.board.put(self.worker, report)
+    }
+}

@@ -1,0 +1,107 @@
+//! From the configuration to each component's own options.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::ingest::{IngestOptions, Limits, server_id};
+use crate::log::options::{LogOptions, Retention};
+use crate::model::{Catalogue, DeliveryOptions, OnBlocked, Ordering, SignatureScheme};
+use crate::registry::RegistryOptions;
+use crate::rt::{clock, random};
+use crate::schedule;
+use crate::send::SendOptions;
+use crate::send::network::Network;
+use crate::send::target::Egress;
+use crate::settle::RetryPolicy;
+
+/// Events that wait in one worker's memory at most.
+const QUEUED_MAX: usize = 64 * 1024;
+/// Bytes of bodies that wait in one worker's memory at most.
+const QUEUED_BYTES_MAX: usize = 48 << 20;
+/// Requests that one worker has in flight at most.
+const IN_FLIGHT_MAX: usize = 4096;
+/// The store, inside the data directory.
+const STORE_DIRECTORY: &str = "store";
+
+pub fn workers(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let count = usize::try_from(config.workers.count).unwrap_or(1);
+    (if count == 0 { cores } else { count }).clamp(1, crate::route::WORKERS_MAX)
+}
+
+/// The core for a worker; more workers than cores share them in turn.
+pub fn core_of(worker: usize) -> usize {
+    worker % std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+pub fn log(config: &Config) -> LogOptions {
+    LogOptions {
+        retention: Retention {
+            events: config.retention.events,
+            attempts: config.retention.attempts,
+            dead_letters: config.retention.dead_letters,
+        },
+        dedupe_window: config.retention.dedupe_window,
+        ..LogOptions::new(config.data_dir.join(STORE_DIRECTORY))
+    }
+}
+
+pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions {
+    RegistryOptions {
+        catalogue: Arc::clone(catalogue) as _,
+        webhooks_enabled: config.features.webhooks,
+        delivery: DeliveryOptions {
+            timeout: config.delivery.timeout,
+            max_in_flight: config.delivery.max_in_flight_per_subscription,
+            rate_per_second: None,
+            ordering: Ordering::None,
+            on_blocked: OnBlocked::Block,
+            signature: SignatureScheme::V1,
+        },
+    }
+}
+
+pub fn shard(config: &Config, worker: usize, workers: usize) -> schedule::Options {
+    schedule::Options {
+        worker,
+        workers,
+        policy: RetryPolicy {
+            schedule: config.delivery.retry_schedule.clone(),
+            jitter: config.delivery.retry_jitter,
+        },
+        host_in_flight_max: config.delivery.max_connections_per_host,
+        in_flight_max: IN_FLIGHT_MAX,
+        queued_max: QUEUED_MAX,
+        queued_bytes_max: QUEUED_BYTES_MAX,
+    }
+}
+
+pub fn send(config: &Config) -> SendOptions {
+    // Both sides check the same syntax; one that only the configuration knows opens nothing.
+    let networks = config.egress.allow_networks.iter();
+    let allow_networks = networks.filter_map(|cidr| cidr.to_string().parse::<Network>().ok()).collect();
+    SendOptions {
+        egress: Egress { allow_http: config.egress.allow_http, allow_networks },
+        connect_timeout: config.delivery.connect_timeout,
+        max_response_size: config.delivery.max_response_size.bytes(),
+        max_connections_per_host: usize::try_from(config.delivery.max_connections_per_host).unwrap_or(1),
+        ..SendOptions::new(clock::mono)
+    }
+}
+
+pub fn ingest(config: &Config) -> IngestOptions {
+    IngestOptions {
+        socket_mode: config.ingest.socket_mode.0,
+        listen: config.ingest.listen,
+        limits: Limits {
+            max_event_size: config.ingest.max_event_size.bytes(),
+            max_batch: usize::try_from(config.ingest.max_batch).unwrap_or(usize::MAX),
+            max_request_size: config.ingest.max_request_size.bytes(),
+        },
+        ..IngestOptions::new(
+            config.ingest.socket.clone(),
+            || server_id(clock::wall(), random::bytes()),
+            clock::wall,
+        )
+    }
+}
