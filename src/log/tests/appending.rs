@@ -73,6 +73,8 @@ fn workers_get_what_they_want_once_they_are_live() {
     // A full queue: behind again, nothing more until it has caught up.
     rig.workers[owner].inbox.full.store(true, Ordering::SeqCst);
     rig.accept("acme", [4]);
+    // The answer comes before the hand-over; this one comes after it.
+    rig.live(1 - owner);
     rig.workers[owner].inbox.full.store(false, Ordering::SeqCst);
     rig.accept("acme", [5]);
     assert!(rig.workers[owner].commits.is_empty());

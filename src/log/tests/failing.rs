@@ -91,14 +91,14 @@ fn a_full_disk_refuses_loses_nothing_and_goes_on() {
 
 #[test]
 fn the_reserve_is_kept() {
-    let Some(disk) = SmallDisk::mount(64) else { return };
+    let Some(disk) = SmallDisk::mount(128) else { return };
     let clock = Clock(Arc::new(AtomicU64::new(START)));
     let mut options = options(&disk.0.path().join("store"), &clock);
-    options.disk_reserve_bytes = 32 << 20;
+    options.disk_reserve_bytes = 64 << 20;
     let rig = Rig::with(&options, clock).expect("opens");
     rig.accept("acme", [1]);
     let ballast = disk.0.path().join("ballast");
-    std::fs::write(&ballast, vec![7; 48 << 20]).expect("writes");
+    std::fs::write(&ballast, vec![7; 50 << 20]).expect("writes");
     let low = std::iter::repeat_with(|| {
         let (never, wait) = crossbeam::channel::bounded::<()>(0);
         let _ = wait.recv_timeout(Duration::from_millis(20));
