@@ -311,6 +311,9 @@ pub struct Cursor<'db> {
     path: &'db Path,
 }
 
+/// Key and value.
+pub type Row<'a> = (&'a [u8], &'a [u8]);
+
 impl Cursor<'_> {
     /// To the first key.
     pub fn first(&mut self) {
@@ -344,7 +347,7 @@ impl Cursor<'_> {
     ///
     /// # Errors
     /// What ended the walk, where that was no end of the range.
-    pub fn row(&self) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+    pub fn row(&self) -> Result<Option<Row<'_>>, StoreError> {
         if let Some(row) = self.inner.item() {
             return Ok(Some(row));
         }

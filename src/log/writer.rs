@@ -188,7 +188,7 @@ impl Writer {
             match self.queue.recv_timeout(wait) {
                 Ok(first) => {
                     if let Some(stopped) = self.burst(first) {
-                        return self.finish(stopped);
+                        return self.finish(Some(stopped));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -205,7 +205,7 @@ impl Writer {
     }
 
     /// Takes what is waiting, within bounds, and makes commits of it.
-    fn burst(&mut self, first: Request) -> Option<Option<oneshot::Sender<()>>> {
+    fn burst(&mut self, first: Request) -> Option<oneshot::Sender<()>> {
         let mut burst = Burst::default();
         let mut next = Some(first);
         while let Some(request) = next.take() {
@@ -234,7 +234,7 @@ impl Writer {
             // Its failure is dealt with inside; nobody waits for an answer to a settlement.
             let _ = self.write(false, |_| Ok(()));
         }
-        burst.stop.map(Some)
+        burst.stop
     }
 
     fn refusal(&self) -> Option<Refused> {

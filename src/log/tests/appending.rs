@@ -1,5 +1,7 @@
 //! Taking events: places in the log, duplicates, hand-over to workers.
 
+use Appended::{Accepted, Duplicate};
+
 use super::*;
 
 #[test]
@@ -20,7 +22,6 @@ fn append_and_read_back() {
 fn duplicates() {
     let dir = tempfile::tempdir().expect("a directory");
     let rig = Rig::at(dir.path());
-    use Appended::{Accepted, Duplicate};
     let check = |events: &[(&str, &str)], want: &[Appended]| {
         let events = events.iter().map(|(account, id)| event(account, id, 1)).collect();
         assert_eq!(rig.append(events).expect("is taken"), want);

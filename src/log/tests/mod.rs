@@ -1,6 +1,13 @@
 //! The log on a real store in a temporary directory: a writer, readers, and workers that write down what
 //! they are told.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which the configuration knows by their attribute only"
+)]
+
 mod appending;
 mod failing;
 mod reading;
@@ -259,6 +266,7 @@ impl Rig {
         self.input(worker)
     }
 
+    #[expect(clippy::unused_self, reason = "reads as what it is: the rig's two workers")]
     fn owner(&self, subscription: &Subscription) -> usize {
         crate::route::owner(subscription.callback_url.authority(), 2)
     }
