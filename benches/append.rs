@@ -88,6 +88,12 @@ fn rate(events: usize, time: Duration) -> f64 {
     events as f64 / time.as_secs_f64()
 }
 
+fn resident_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN) / 1024.0
+}
+
 fn fingerprints() {
     let id = EventId::parse("evt-0123456789ABCDEFGHJKMNPQRS").expect("an id");
     let start = Instant::now();
@@ -106,6 +112,9 @@ fn main() {
         let bare = tempfile::tempdir_in(&base).expect("a directory");
         let (mut our_time, mut bare_time) = (Duration::ZERO, Duration::ZERO);
         let log = Log::open(ours.path());
+        if depth == 1 {
+            println!("resident with an idle log: {:.1} MiB", resident_mib());
+        }
         let reference = Bare::open(bare.path());
         for round in 0..ROUNDS {
             let batches: Vec<_> = (0..BATCHES_A_ROUND).map(|batch| events(round, batch)).collect();

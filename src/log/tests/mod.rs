@@ -309,6 +309,21 @@ impl Drop for Rig {
     }
 }
 
+/// Asks again and again, for as long as a test is patient, until there is an answer.
+fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let over = crossbeam::channel::after(PATIENCE);
+    let again = crossbeam::channel::tick(Duration::from_millis(5));
+    loop {
+        if let Some(answer) = look() {
+            return Some(answer);
+        }
+        crossbeam::channel::select! {
+            recv(over) -> _ => return None,
+            recv(again) -> _ => {}
+        }
+    }
+}
+
 fn event(account: &str, id: &str, bit: u8) -> NewEvent {
     sized(account, id, bit, 20)
 }
