@@ -16,7 +16,9 @@ use super::dedupe::Dedupe;
 use super::fingerprint::Fingerprint;
 use super::guard::StoreError;
 use super::key::Key;
-use super::record::{AccountRow, EVENTS_ROW_LEN_MAX, IdsRow, PackedEvent, PartitionRow, encode};
+use super::record::{
+    AccountRow, EVENTS_ROW_LEN_MAX, IdsRow, PackedEvent, PartitionRow, encode, encode_sized,
+};
 use super::rows::{EventLoader, find_sealed};
 use super::stats::LogStats;
 use super::store::Store;
@@ -47,6 +49,11 @@ pub(super) struct Staged {
     pub partition: Seq,
     pub opens: bool,
 }
+
+/// Bytes that an event takes in its row beside its body, at most.
+const EVENT_OVERHEAD: usize = 24;
+/// Bytes that a fingerprint and its offset take in a row, at most nearly always.
+const ID_LEN: usize = 12;
 
 /// What staging looks at.
 pub(super) struct Context<'a> {
@@ -209,7 +216,7 @@ impl Staged {
             ids.push((*print, offset));
         }
         let key = Key::Fingerprints { partition: self.partition, first };
-        batch.put(Family::Ids, key.encode().as_ref(), &encode(&ids)?);
+        batch.put(Family::Ids, key.encode().as_ref(), &encode_sized(&ids, ids.len() * ID_LEN)?);
         if self.opens {
             let key = Key::Partition { partition: self.partition };
             let row = PartitionRow { opened_at: now, sealed: None };
@@ -243,7 +250,9 @@ fn put_events(batch: &mut Batch<'_>, events: &[Arc<Event>]) -> Result<(), StoreE
         let count = rest.iter().take_while(fits).count().max(1);
         let (row, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
         let packed: Vec<PackedEvent<'_>> = row.iter().map(|event| PackedEvent::of(event)).collect();
-        batch.put(Family::Events, Key::Events { first: first.seq }.encode().as_ref(), &encode(&packed)?);
+        let size = packed.iter().map(|event| event.body.len() + EVENT_OVERHEAD).sum();
+        let row_bytes = encode_sized(&packed, size)?;
+        batch.put(Family::Events, Key::Events { first: first.seq }.encode().as_ref(), &row_bytes);
         rest = after;
     }
     Ok(())

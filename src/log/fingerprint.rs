@@ -1,7 +1,7 @@
 //! A 64-bit fingerprint of (account, event id), the same in every version and on every machine, since
 //! it lies on disk for as long as the deduplication window.
 //!
-//! It is the head of a SHA-256: already a dependency, pinned for ever by its standard, about 60 ns
+//! It is the head of a SHA-256: already a dependency, pinned for ever by its standard, about 80 ns
 //! with the CPU's SHA instructions (`benches/` has the figure), and hard to collide on purpose. A
 //! collision is harmless all the same: every hit is settled by comparing the event itself.
 

@@ -18,11 +18,15 @@ mod commit;
 #[cfg(feature = "engine")]
 pub mod db;
 #[cfg(feature = "engine")]
+mod family;
+#[cfg(feature = "engine")]
 pub mod guard;
 #[cfg(feature = "engine")]
 pub mod options;
 #[cfg(feature = "engine")]
 mod pages;
+#[cfg(feature = "engine")]
+mod publish;
 #[cfg(feature = "engine")]
 pub mod query;
 #[cfg(feature = "engine")]

@@ -134,7 +134,7 @@ impl Store {
                         return Ok(());
                     }
                     looked += 1;
-                    match self.judge(&mut loader, seq, bit, filter)? {
+                    match judge(&mut loader, seq, bit, filter)? {
                         Judged::Wanted(event) => page.items.push(event),
                         Judged::Not => {}
                         Judged::TooOld => return Ok(()),
@@ -145,26 +145,6 @@ impl Store {
             Ok(())
         })?;
         Ok(page)
-    }
-
-    fn judge(
-        &self,
-        loader: &mut EventLoader<'_>,
-        seq: Seq,
-        bit: TypeBit,
-        filter: &EventFilter,
-    ) -> Result<Judged, StoreError> {
-        if filter.types.is_some_and(|types| !types.contains(bit)) {
-            return Ok(Judged::Not);
-        }
-        let Some(event) = loader.load(seq)? else { return Ok(Judged::Not) };
-        if filter.since.is_some_and(|since| event.accepted_at < since) {
-            return Ok(Judged::TooOld);
-        }
-        if filter.until.is_some_and(|until| event.accepted_at >= until) {
-            return Ok(Judged::Not);
-        }
-        Ok(Judged::Wanted(event))
     }
 
     /// The attempts at one event, oldest first.
@@ -273,4 +253,23 @@ enum Judged {
     Not,
     /// Nothing older can be wanted either.
     TooOld,
+}
+
+fn judge(
+    loader: &mut EventLoader<'_>,
+    seq: Seq,
+    bit: TypeBit,
+    filter: &EventFilter,
+) -> Result<Judged, StoreError> {
+    if filter.types.is_some_and(|types| !types.contains(bit)) {
+        return Ok(Judged::Not);
+    }
+    let Some(event) = loader.load(seq)? else { return Ok(Judged::Not) };
+    if filter.since.is_some_and(|since| event.accepted_at < since) {
+        return Ok(Judged::TooOld);
+    }
+    if filter.until.is_some_and(|until| event.accepted_at >= until) {
+        return Ok(Judged::Not);
+    }
+    Ok(Judged::Wanted(event))
 }

@@ -53,7 +53,9 @@ impl Readers {
     #[must_use]
     pub fn stop(self) -> bool {
         drop(self.stop);
-        self.threads.into_iter().fold(true, |fine, thread| thread.join().is_ok() && fine)
+        // All of them, whatever the first said.
+        let ended: Vec<bool> = self.threads.into_iter().map(|thread| thread.join().is_ok()).collect();
+        ended.into_iter().all(|fine| fine)
     }
 }
 

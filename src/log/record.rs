@@ -53,7 +53,16 @@ fn config() -> Standard {
 /// # Errors
 /// None for the types here; bincode's signature allows for one.
 pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, RecordError> {
-    let mut bytes = vec![0; HEADER_LEN];
+    encode_sized(value, 64)
+}
+
+/// As [`encode`], for a payload of about `len` bytes: a large row is not moved about while it grows.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_sized<T: Encode>(value: &T, len: usize) -> Result<Vec<u8>, RecordError> {
+    let mut bytes = Vec::with_capacity(HEADER_LEN + len);
+    bytes.resize(HEADER_LEN, 0);
     bincode::encode_into_std_write(value, &mut bytes, config())
         .map_err(|error| RecordError::Malformed(error.to_string()))?;
     seal_header(&mut bytes);

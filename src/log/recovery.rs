@@ -68,6 +68,7 @@ pub fn open(options: &LogOptions) -> Result<Opened, StoreError> {
     LogStats::set(&stats.retries_waiting, recovered.retries_waiting);
     LogStats::set(&stats.dead_letters, recovered.dead_letters);
     LogStats::set(&stats.low_watermark, recovered.watermark.0);
+    LogStats::set(&stats.floor, store.floor().0);
     Ok(Opened { store: Arc::new(store), recovered, registry_rows, state })
 }
 

@@ -41,6 +41,11 @@ pub(super) fn put_settlement(
     Ok(())
 }
 
+pub(super) fn put_watermark(batch: &mut Batch<'_>, worker: u16, mark: Seq) -> Result<(), StoreError> {
+    batch.put(Family::Meta, Key::Watermark { worker }.encode().as_ref(), &encode(&mark)?);
+    Ok(())
+}
+
 pub(super) fn delete_retries(batch: &mut Batch<'_>, keys: &[RetryKey], counters: &mut CountersRow) {
     for key in keys {
         batch.delete(Family::Retries, Key::Retry(*key).encode().as_ref());

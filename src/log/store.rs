@@ -23,12 +23,13 @@ pub const ORPHANS_MAX: usize = 4096;
 /// Everything that threads share of the log.
 pub struct Store {
     options: DbOptions,
-    _lock: DirectoryLock,
     db: RwLock<Option<Db>>,
     head: Arc<AtomicU64>,
     pub(super) floors: Arc<Floors>,
     pub(super) orphans: ArrayQueue<RetryKey>,
     stats: Arc<LogStats>,
+    /// The last field, so that the directory is given up after the store is closed.
+    _lock: DirectoryLock,
 }
 
 impl Store {

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 
 use super::db::Family;
 use super::guard::{StoreError, free_bytes};
+use super::publish::Doubt;
 use super::retention::{drop_files, floors, put_floors};
 use super::sealing::Sealing;
+use super::settling::put_watermark;
 use super::stats::LogStats;
-use super::writer::{Writer, put_watermark};
+use super::writer::Writer;
 use crate::model::{Now, Seq, UnixMillis};
 
 /// Ticks between two looks at retention: its floors are a minute apart anyway.
@@ -80,7 +82,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(code = error.code(), %error, "the store opened again and cannot be read");
-                self.failed = Some(super::writer::Doubt::Settlements);
+                self.failed = Some(Doubt::Settlements);
             }
         }
     }
@@ -150,10 +152,11 @@ impl Writer {
         let window = self.options.dedupe_window;
         let state = &mut self.state;
         let next = floors(&state.timeline, &state.partitions, &self.options.retention, window, now, present);
-        if next == present {
+        if next == present && self.minutes_gone.is_empty() {
             return Ok(());
         }
-        let gone = state.timeline.forget_below(next.attempts.min(next.dead));
+        let mut gone = state.timeline.forget_below(next.attempts.min(next.dead));
+        gone.append(&mut self.minutes_gone);
         self.store.with(|db| put_floors(db, next, &gone))?;
         self.store.floors.raise(&next);
         self.state.partitions = self.state.partitions.split_off(&next.ids);

@@ -17,21 +17,22 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::oneshot;
 
-use super::api::{Commit, Input, Outbox, Refused, Request};
-use super::commit::{Append, Context, Staged, put_registry_rows};
+use super::api::{Outbox, Refused, Request};
+use super::commit::{Append, Context, put_registry_rows};
 use super::db::{Batch, Family};
 use super::guard::StoreError;
 use super::key::Key;
 use super::options::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, LogOptions, REQUESTS_MAX};
+use super::publish::{Doubt, Worker};
 use super::record::encode;
 use super::recovery::LogState;
 use super::sealing::Sealing;
-use super::settling::{delete_retries, delete_subscription, put_settlement};
+use super::settling::{delete_retries, delete_subscription, put_settlement, put_watermark};
 use super::stats::{CommitMeasure, LogStats, Observer};
 use super::store::Store;
 use crate::model::{Mono, Seq, SubscriptionKey};
-use crate::registry::{Change, ChangeError, Changed, Plan, Registry};
-use crate::route::{Index, owner};
+use crate::registry::{Change, ChangeError, Changed, Registry};
+use crate::route::Index;
 use crate::rt;
 use crate::settle::{RetryKey, Settlement};
 
@@ -94,42 +95,27 @@ pub fn start(parts: WriterParts) -> Result<WriterHandle, StoreError> {
     Ok(WriterHandle { requests, thread })
 }
 
-/// One worker, as the writer sees it.
-pub(super) struct Worker {
-    outbox: Arc<dyn Outbox>,
-    /// Gets commits as they come. Otherwise it reads the log.
-    pub live: bool,
-    /// The newest event that it was given, or told to read.
-    pub pushed: Seq,
-    touched: bool,
-}
-
-/// A write that failed.
-pub(super) enum Doubt {
-    Settlements,
-    Events(Box<Staged>),
-    Change(Box<Plan>),
-}
-
 pub(super) struct Writer {
     pub store: Arc<Store>,
     pub stats: Arc<LogStats>,
     pub state: LogState,
     pub options: LogOptions,
-    registry: Arc<RwLock<Registry>>,
-    index: Arc<ArcSwap<Index>>,
+    pub registry: Arc<RwLock<Registry>>,
+    pub index: Arc<ArcSwap<Index>>,
     pub workers: Vec<Worker>,
-    observer: Box<dyn Observer>,
-    queue: Receiver<Request>,
+    pub observer: Box<dyn Observer>,
+    pub queue: Receiver<Request>,
     /// Settlements that are not written yet; at most one of each worker.
-    pending: Vec<Settlement>,
+    pub pending: Vec<Settlement>,
     /// Subscriptions whose rows are to go with the next write.
-    deleted: Vec<SubscriptionKey>,
+    pub deleted: Vec<SubscriptionKey>,
+    /// Minutes that the time line had no room for; their rows go with the next floor.
+    pub minutes_gone: Vec<u32>,
     pub sealing: Option<Sealing>,
     pub failed: Option<Doubt>,
     pub disk_low: bool,
     pub ticks: u64,
-    next_tick: Mono,
+    pub next_tick: Mono,
 }
 
 /// What one burst gathers.
@@ -156,6 +142,7 @@ impl Writer {
             queue,
             pending: Vec::new(),
             deleted: Vec::new(),
+            minutes_gone: Vec::new(),
             sealing: None,
             failed: None,
             disk_low: false,
@@ -188,7 +175,7 @@ impl Writer {
             match self.queue.recv_timeout(wait) {
                 Ok(first) => {
                     if let Some(stopped) = self.burst(first) {
-                        return self.finish(stopped);
+                        return self.finish(Some(stopped));
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -205,7 +192,7 @@ impl Writer {
     }
 
     /// Takes what is waiting, within bounds, and makes commits of it.
-    fn burst(&mut self, first: Request) -> Option<Option<oneshot::Sender<()>>> {
+    fn burst(&mut self, first: Request) -> Option<oneshot::Sender<()>> {
         let mut burst = Burst::default();
         let mut next = Some(first);
         while let Some(request) = next.take() {
@@ -220,6 +207,8 @@ impl Writer {
                     self.commit_events(std::mem::take(&mut burst.appends));
                     let answer = self.commit_change(change);
                     let _ = reply.send(answer);
+                    // One a burst, so that a stream of changes starves neither upkeep nor wake-ups.
+                    break;
                 }
                 Request::Settle(settlement) => self.pending.push(settlement),
                 Request::CaughtUp { worker, position } => self.caught_up(worker, position),
@@ -234,7 +223,7 @@ impl Writer {
             // Its failure is dealt with inside; nobody waits for an answer to a settlement.
             let _ = self.write(false, |_| Ok(()));
         }
-        burst.stop.map(Some)
+        burst.stop
     }
 
     fn refusal(&self) -> Option<Refused> {
@@ -305,53 +294,6 @@ impl Writer {
         }
     }
 
-    /// Makes true in memory what is on disk.
-    fn install_events(&mut self, staged: Staged) -> Vec<Arc<crate::model::Event>> {
-        if let Some(newest) = staged.events.last() {
-            let plan = staged.plan;
-            if !plan.rows().is_empty() {
-                let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
-                let _ = registry.install(plan);
-            }
-            for (print, event) in staged.prints.iter().zip(&staged.events) {
-                self.state.dedupe.insert(*print, event.seq, event.accepted_at);
-            }
-            if staged.opens {
-                self.state.partitions.insert(staged.partition, None);
-            }
-            if let Some(point) = staged.point {
-                // Rows of minutes that went are deleted with the next floor; until then they are read
-                // and thinned again.
-                let _ = self.state.timeline.push(point);
-            }
-            self.state.head = newest.seq;
-            LogStats::add(&self.stats.accepted, staged.events.len() as u64);
-            LogStats::add(&self.stats.commits, 1);
-        }
-        staged.events
-    }
-
-    fn hand_over(&mut self, events: Vec<Arc<crate::model::Event>>) {
-        let Some(last) = events.last().map(|event| event.seq) else { return };
-        let index = self.index.load();
-        let wanting = |event: &Arc<crate::model::Event>| {
-            index.workers_wanting(event.account, event.type_bit, event.seq)
-        };
-        let wanted = events.iter().fold(0, |wanted, event| wanted | wanting(event));
-        let bytes = events.iter().map(|event| event.body().len()).sum();
-        let commit = Arc::new(Commit { events, index_version: index.version(), bytes });
-        for (bit, worker) in self.workers.iter_mut().enumerate() {
-            if worker.live && (wanted >> bit) & 1 == 1 {
-                worker.touched = true;
-                worker.live = worker.outbox.try_commit(&commit);
-                if worker.live {
-                    worker.pushed = last;
-                }
-            }
-        }
-        self.store.set_head(last);
-    }
-
     fn commit_change(&mut self, change: Change) -> Result<Changed, ChangeError> {
         if let Some(refused) = self.refusal() {
             return Err(refused.into());
@@ -372,47 +314,6 @@ impl Writer {
             return Err(Refused::Store(error.to_string()).into());
         }
         Ok(self.install_change(plan))
-    }
-
-    /// Registry, index, workers, in this order: whoever gets a commit routed by the new index has been
-    /// told of it before.
-    fn install_change(&mut self, plan: Plan) -> Changed {
-        let (changed, index) = {
-            let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
-            let changed = registry.install(plan);
-            let mut accounts: Vec<_> = changed
-                .subscriptions
-                .iter()
-                .filter_map(|change| change.after.as_ref().or(change.before.as_ref()).map(|sub| sub.account))
-                .collect();
-            accounts.sort_unstable();
-            accounts.dedup();
-            let mut index = Index::clone(&self.index.load());
-            for account in accounts {
-                index = index.with(account, registry.subscriptions_of(account));
-            }
-            (changed, Arc::new(index))
-        };
-        self.index.store(Arc::clone(&index));
-        let gone = changed.subscriptions.iter().filter(|change| change.after.is_none());
-        self.deleted.extend(gone.filter_map(|change| change.before.as_ref().map(|sub| sub.key)));
-        let told = Arc::new(changed.clone());
-        for worker in &mut self.workers {
-            worker.outbox.input(Input::Changed { changed: Arc::clone(&told), index: Arc::clone(&index) });
-            worker.touched = true;
-        }
-        changed
-    }
-
-    fn caught_up(&mut self, worker: usize, position: Seq) {
-        let head = self.state.head;
-        debug_assert!(position <= head, "a worker is at {position:?}, the log at {head:?}");
-        if let Some(worker) = self.workers.get_mut(worker) {
-            worker.live = true;
-            worker.pushed = worker.pushed.max(head);
-            worker.outbox.input(Input::Live { after: head });
-            worker.touched = true;
-        }
     }
 
     /// Writes what is pending and what `add` adds, in one piece. Gives the time of the write-ahead log.
@@ -467,59 +368,6 @@ impl Writer {
         }
     }
 
-    /// What was pending is written: says so, and hands released subscriptions to their owners.
-    fn settled(&mut self) {
-        let index = self.index.load();
-        for settlement in std::mem::take(&mut self.pending) {
-            let worker = u16::try_from(settlement.worker).unwrap_or(u16::MAX);
-            let mark = self.state.watermarks.entry(worker).or_default();
-            *mark = settlement.watermark.max(*mark);
-            if let Some(worker) = self.workers.get_mut(settlement.worker) {
-                worker.outbox.input(Input::Flushed { serial: settlement.serial });
-                worker.touched = true;
-            }
-            for released in settlement.released {
-                let Some(subscription) = index.subscription(released.subscription) else { continue };
-                let to = owner(subscription.callback_url.authority(), index.workers());
-                if let Some(worker) = self.workers.get_mut(to) {
-                    worker.outbox.input(Input::Adopt(released));
-                    worker.touched = true;
-                }
-            }
-        }
-    }
-
-    /// The store is open again: finds out whether the write that failed was made after all.
-    pub(super) fn resolve(&mut self, doubt: Doubt) -> Result<(), StoreError> {
-        match doubt {
-            Doubt::Settlements => {}
-            Doubt::Events(staged) => {
-                let newest = self.store.with(super::rows::last_seq)?;
-                if newest > self.state.head {
-                    let events = self.install_events(*staged);
-                    self.hand_over(events);
-                }
-            }
-            Doubt::Change(plan) => {
-                let made = self.store.with(|db| {
-                    let Some(row) = plan.rows().first() else { return Ok(false) };
-                    Ok(db.get(Family::Meta, &row.key)? == row.value)
-                })?;
-                if made {
-                    let _ = self.install_change(*plan);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn wake(&mut self) {
-        for worker in self.workers.iter_mut().filter(|worker| worker.touched) {
-            worker.touched = false;
-            worker.outbox.wake();
-        }
-    }
-
     /// Makes durable what is written, answers, and refuses the rest.
     fn finish(mut self, reply: Option<oneshot::Sender<()>>) {
         if self.failed.is_none() {
@@ -543,9 +391,4 @@ impl Writer {
             let _ = reply.send(());
         }
     }
-}
-
-pub(super) fn put_watermark(batch: &mut Batch<'_>, worker: u16, mark: Seq) -> Result<(), StoreError> {
-    batch.put(Family::Meta, Key::Watermark { worker }.encode().as_ref(), &encode(&mark)?);
-    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Taking events: places in the log, duplicates, hand-over to workers.
 
+use Appended::{Accepted, Duplicate};
+
 use super::*;
 
 #[test]
@@ -20,7 +22,6 @@ fn append_and_read_back() {
 fn duplicates() {
     let dir = tempfile::tempdir().expect("a directory");
     let rig = Rig::at(dir.path());
-    use Appended::{Accepted, Duplicate};
     let check = |events: &[(&str, &str)], want: &[Appended]| {
         let events = events.iter().map(|(account, id)| event(account, id, 1)).collect();
         assert_eq!(rig.append(events).expect("is taken"), want);
@@ -73,6 +74,8 @@ fn workers_get_what_they_want_once_they_are_live() {
     // A full queue: behind again, nothing more until it has caught up.
     rig.workers[owner].inbox.full.store(true, Ordering::SeqCst);
     rig.accept("acme", [4]);
+    // The answer comes before the hand-over; this one comes after it.
+    rig.live(1 - owner);
     rig.workers[owner].inbox.full.store(false, Ordering::SeqCst);
     rig.accept("acme", [5]);
     assert!(rig.workers[owner].commits.is_empty());

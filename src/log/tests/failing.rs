@@ -40,13 +40,7 @@ fn flood(rig: &Rig, n: u64) -> Result<Vec<Appended>, Refused> {
 
 /// Tries until it is taken.
 fn until_taken(rig: &Rig, account: &str, id: &str) -> Vec<Appended> {
-    let tries = std::iter::repeat_with(|| {
-        let (never, wait) = crossbeam::channel::bounded::<()>(0);
-        let _ = wait.recv_timeout(Duration::from_millis(50));
-        drop(never);
-        rig.append(vec![event(account, id, 1)])
-    });
-    tries.take(400).find_map(Result::ok).expect("goes on by itself")
+    eventually(|| rig.append(vec![event(account, id, 1)]).ok()).expect("goes on by itself")
 }
 
 #[test]
@@ -91,21 +85,16 @@ fn a_full_disk_refuses_loses_nothing_and_goes_on() {
 
 #[test]
 fn the_reserve_is_kept() {
-    let Some(disk) = SmallDisk::mount(64) else { return };
+    let Some(disk) = SmallDisk::mount(128) else { return };
     let clock = Clock(Arc::new(AtomicU64::new(START)));
     let mut options = options(&disk.0.path().join("store"), &clock);
-    options.disk_reserve_bytes = 32 << 20;
+    options.disk_reserve_bytes = 64 << 20;
     let rig = Rig::with(&options, clock).expect("opens");
     rig.accept("acme", [1]);
     let ballast = disk.0.path().join("ballast");
-    std::fs::write(&ballast, vec![7; 48 << 20]).expect("writes");
-    let low = std::iter::repeat_with(|| {
-        let (never, wait) = crossbeam::channel::bounded::<()>(0);
-        let _ = wait.recv_timeout(Duration::from_millis(20));
-        drop(never);
-        rig.store.stats().disk_low.load(Ordering::SeqCst)
-    });
-    assert!(low.take(500).any(|low| low), "seen by the next tick");
+    std::fs::write(&ballast, vec![7; 50 << 20]).expect("writes");
+    let low = eventually(|| rig.store.stats().disk_low.load(Ordering::SeqCst).then_some(()));
+    assert!(low.is_some(), "seen by the next tick");
     assert_eq!(rig.append(vec![event("acme", "x", 1)]), Err(Refused::DiskReserve));
     rig.settle(settlement(0, 1, Seq(0)));
     std::fs::remove_file(&ballast).expect("removes");

@@ -1,6 +1,13 @@
 //! The log on a real store in a temporary directory: a writer, readers, and workers that write down what
 //! they are told.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which the configuration knows by their attribute only"
+)]
+
 mod appending;
 mod failing;
 mod reading;
@@ -259,6 +266,7 @@ impl Rig {
         self.input(worker)
     }
 
+    #[expect(clippy::unused_self, reason = "reads as what it is: the rig's two workers")]
     fn owner(&self, subscription: &Subscription) -> usize {
         crate::route::owner(subscription.callback_url.authority(), 2)
     }
@@ -297,6 +305,21 @@ impl Drop for Rig {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.end();
+        }
+    }
+}
+
+/// Asks again and again, for as long as a test is patient, until there is an answer.
+fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let over = crossbeam::channel::after(PATIENCE);
+    let again = crossbeam::channel::tick(Duration::from_millis(5));
+    loop {
+        if let Some(answer) = look() {
+            return Some(answer);
+        }
+        crossbeam::channel::select! {
+            recv(over) -> _ => return None,
+            recv(again) -> _ => {}
         }
     }
 }

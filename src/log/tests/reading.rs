@@ -99,7 +99,7 @@ fn retries_by_window_and_owner() {
     let rig = Rig::at(dir.path());
     let mine = rig.subscribe("acme", "https://one.example/", "one");
     let worker = rig.owner(&mine);
-    let theirs = (0..)
+    let theirs = (0..64)
         .map(|n| rig.subscribe("acme", &format!("https://host{n}.example/"), "one"))
         .find(|sub| rig.owner(sub) != worker)
         .expect("one of them is the other's");

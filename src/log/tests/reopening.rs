@@ -56,13 +56,7 @@ fn an_idle_worker_does_not_hold_the_watermark_down() {
     rig.live(1);
     rig.accept("nobody-wants-it", 1..=7);
     let low = || rig.store.stats().low_watermark.load(Ordering::SeqCst);
-    let until = std::iter::repeat_with(|| {
-        let (never, wait) = crossbeam::channel::bounded::<()>(0);
-        let _ = wait.recv_timeout(Duration::from_millis(20));
-        drop(never);
-        low()
-    });
-    assert!(until.take(500).any(|low| low == 7), "raised by the next tick");
+    assert!(eventually(|| (low() == 7).then_some(())).is_some(), "raised by the next tick");
     rig.stop();
     assert_eq!(Rig::at(dir.path()).recovered.watermark, Seq(7));
 }
@@ -96,11 +90,7 @@ fn duplicates_in_sealed_partitions_across_a_restart() {
             Ok(cursor.row()?.is_some())
         })
     };
-    let soon = std::iter::repeat_with(|| {
-        rig.settle(settlement(0, 1, Seq(0)));
-        sealed(&rig).expect("reads")
-    });
-    assert!(soon.take(100_000).any(|sealed| sealed), "the seal comes");
+    assert!(eventually(|| sealed(&rig).expect("reads").then_some(())).is_some(), "the seal comes");
     check(&rig, total + 2);
     rig.stop();
     check(&Rig::at(dir.path()), total + 3);

@@ -1,0 +1,174 @@
+//! What becomes true once it is on disk: memory follows, and workers are told.
+//!
+//! Everything here is about order. The registry and the index change before workers hear of it, a
+//! worker hears of an index before it gets a commit that was routed with it, and the head rises after
+//! the commit was handed over.
+
+use std::sync::{Arc, PoisonError};
+
+use super::api::{Commit, Input, Outbox};
+use super::commit::Staged;
+use super::db::Family;
+use super::guard::StoreError;
+use super::rows::last_seq;
+use super::stats::LogStats;
+use super::writer::Writer;
+use crate::model::{Event, Seq};
+use crate::registry::{Changed, Plan};
+use crate::route::{Index, owner};
+
+/// One worker, as the writer sees it.
+pub(super) struct Worker {
+    pub outbox: Arc<dyn Outbox>,
+    /// Gets commits as they come. Otherwise it reads the log.
+    pub live: bool,
+    /// The newest event that it was given, or told to read.
+    pub pushed: Seq,
+    pub touched: bool,
+}
+
+/// A write that failed.
+pub(super) enum Doubt {
+    Settlements,
+    Events(Box<Staged>),
+    Change(Box<Plan>),
+}
+
+impl Writer {
+    /// Makes true in memory what is on disk.
+    pub(super) fn install_events(&mut self, staged: Staged) -> Vec<Arc<Event>> {
+        if let Some(newest) = staged.events.last() {
+            let plan = staged.plan;
+            if !plan.rows().is_empty() {
+                let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+                let _ = registry.install(plan);
+            }
+            for (print, event) in staged.prints.iter().zip(&staged.events) {
+                self.state.dedupe.insert(*print, event.seq, event.accepted_at);
+            }
+            if staged.opens {
+                self.state.partitions.insert(staged.partition, None);
+            }
+            if let Some(point) = staged.point {
+                self.minutes_gone.extend(self.state.timeline.push(point));
+            }
+            self.state.head = newest.seq;
+            LogStats::add(&self.stats.accepted, staged.events.len() as u64);
+            LogStats::add(&self.stats.commits, 1);
+        }
+        staged.events
+    }
+
+    pub(super) fn hand_over(&mut self, events: Vec<Arc<Event>>) {
+        let Some(last) = events.last().map(|event| event.seq) else { return };
+        let index = self.index.load();
+        let wanting = |event: &Arc<Event>| index.workers_wanting(event.account, event.type_bit, event.seq);
+        let wanted = events.iter().fold(0, |wanted, event| wanted | wanting(event));
+        let bytes = events.iter().map(|event| event.body().len()).sum();
+        let commit = Arc::new(Commit { events, index_version: index.version(), bytes });
+        for (bit, worker) in self.workers.iter_mut().enumerate() {
+            if worker.live && (wanted >> bit) & 1 == 1 {
+                worker.touched = true;
+                worker.live = worker.outbox.try_commit(&commit);
+                if worker.live {
+                    worker.pushed = last;
+                }
+            }
+        }
+        self.store.set_head(last);
+    }
+
+    /// Registry, index, workers, in this order: whoever gets a commit routed by the new index has been
+    /// told of it before.
+    pub(super) fn install_change(&mut self, plan: Plan) -> Changed {
+        let (changed, index) = {
+            let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+            let changed = registry.install(plan);
+            let mut accounts: Vec<_> = changed
+                .subscriptions
+                .iter()
+                .filter_map(|change| change.after.as_ref().or(change.before.as_ref()).map(|sub| sub.account))
+                .collect();
+            accounts.sort_unstable();
+            accounts.dedup();
+            let mut index = Index::clone(&self.index.load());
+            for account in accounts {
+                index = index.with(account, registry.subscriptions_of(account));
+            }
+            (changed, Arc::new(index))
+        };
+        self.index.store(Arc::clone(&index));
+        let gone = changed.subscriptions.iter().filter(|change| change.after.is_none());
+        self.deleted.extend(gone.filter_map(|change| change.before.as_ref().map(|sub| sub.key)));
+        let told = Arc::new(changed.clone());
+        for worker in &mut self.workers {
+            worker.outbox.input(Input::Changed { changed: Arc::clone(&told), index: Arc::clone(&index) });
+            worker.touched = true;
+        }
+        changed
+    }
+
+    pub(super) fn caught_up(&mut self, worker: usize, position: Seq) {
+        let head = self.state.head;
+        debug_assert!(position <= head, "a worker is at {position:?}, the log at {head:?}");
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.live = true;
+            worker.pushed = worker.pushed.max(head);
+            worker.outbox.input(Input::Live { after: head });
+            worker.touched = true;
+        }
+    }
+
+    /// What was pending is written: says so, and hands released subscriptions to their owners.
+    pub(super) fn settled(&mut self) {
+        let index = self.index.load();
+        for settlement in std::mem::take(&mut self.pending) {
+            let worker = u16::try_from(settlement.worker).unwrap_or(u16::MAX);
+            let mark = self.state.watermarks.entry(worker).or_default();
+            *mark = settlement.watermark.max(*mark);
+            if let Some(worker) = self.workers.get_mut(settlement.worker) {
+                worker.outbox.input(Input::Flushed { serial: settlement.serial });
+                worker.touched = true;
+            }
+            for released in settlement.released {
+                let Some(subscription) = index.subscription(released.subscription) else { continue };
+                let to = owner(subscription.callback_url.authority(), index.workers());
+                if let Some(worker) = self.workers.get_mut(to) {
+                    worker.outbox.input(Input::Adopt(released));
+                    worker.touched = true;
+                }
+            }
+        }
+    }
+
+    /// The store is open again: finds out whether the write that failed was made after all.
+    pub(super) fn resolve(&mut self, doubt: Doubt) -> Result<(), StoreError> {
+        match doubt {
+            Doubt::Settlements => {}
+            Doubt::Events(staged) => {
+                let newest = self.store.with(last_seq)?;
+                if newest > self.state.head {
+                    let events = self.install_events(*staged);
+                    self.hand_over(events);
+                }
+            }
+            Doubt::Change(plan) => {
+                let made = self.store.with(|db| {
+                    let Some(row) = plan.rows().first() else { return Ok(false) };
+                    Ok(db.get(Family::Meta, &row.key)? == row.value)
+                })?;
+                if made {
+                    let _ = self.install_change(*plan);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn wake(&mut self) {
+        for worker in self.workers.iter_mut().filter(|worker| worker.touched) {
+            worker.touched = false;
+            worker.outbox.wake();
+        }
+    }
+}
