@@ -1,0 +1,22 @@
+//! The engine as a whole: the real binary, real sockets, real receivers, a real SIGKILL.
+//!
+//! Each test starts `postrider serve` on a directory of its own and talks to it as its users do: events
+//! over the Unix socket, everything else over the admin address. Tests wait for conditions, each with a
+//! deadline; none sleeps and hopes. Long variants by environment: `POSTRIDER_KILL_ROUNDS=200`,
+//! `POSTRIDER_LAG_EVENTS=10000000`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed test is what they are for"
+)]
+#![allow(clippy::disallowed_methods, reason = "these tests watch real time from outside")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "counts of a test fit")]
+
+mod http;
+mod process;
+mod receiver;
+mod wait;
+
+mod delivery;
