@@ -12,7 +12,13 @@
     reason = "a failed test is what they are for"
 )]
 #![allow(clippy::disallowed_methods, reason = "these tests watch real time from outside")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "counts of a test fit")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "counts of a test fit, as they are and as metrics"
+)]
 
 mod http;
 mod process;
@@ -20,3 +26,6 @@ mod receiver;
 mod wait;
 
 mod delivery;
+mod kill;
+mod retries;
+mod stop;

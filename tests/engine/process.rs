@@ -204,7 +204,14 @@ impl Engine {
     }
 
     /// A subscription to `events` at `url`; `more` goes into the body. Gives its id.
-    pub fn subscribe(&self, to: &Endpoint, account: &str, path: &str, events: &[&str], more: &Value) -> String {
+    pub fn subscribe(
+        &self,
+        to: &Endpoint,
+        account: &str,
+        path: &str,
+        events: &[&str],
+        more: &Value,
+    ) -> String {
         let mut body = json!({"name": path, "callbackUrl": to.url(path), "events": events});
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key] = value.clone();
@@ -216,7 +223,8 @@ impl Engine {
     }
 
     pub fn secret(&self, account: &str, id: &str) -> String {
-        let answer = self.api("GET", &format!("/accounts/{account}/subscriptions/{id}/secret"), None).want(200);
+        let answer =
+            self.api("GET", &format!("/accounts/{account}/subscriptions/{id}/secret"), None).want(200);
         answer.json()["secret"].as_str().unwrap().to_owned()
     }
 
@@ -262,6 +270,38 @@ impl Engine {
         until_within(&format!("a value of {name}"), patience, || {
             let value = self.metric(name);
             if fits(value) { Ok(value) } else { Err(value) }
+        })
+    }
+
+    /// Waits until the log has `head` events and nothing waits for its first attempt, nor a retry.
+    pub fn until_settled(&self, head: u64) {
+        let patience = PATIENCE * 2;
+        for name in ["head", "low_watermark"] {
+            self.until_metric(&format!("postrider_log_{name}"), patience, |at| at == head as f64);
+        }
+        for name in ["lagging_subscriptions", "retries_waiting", "queued", "in_flight"] {
+            self.until_metric(&format!("postrider_{name}"), patience, |value| value == 0.0);
+        }
+    }
+
+    /// The same where the number of events is not known: the figures, which are renewed once a second, must
+    /// say twice that nothing is left. Gives the number of events.
+    pub fn until_quiet(&self) -> u64 {
+        const RENEWED: Duration = Duration::from_millis(1500);
+        let mut quiet: Option<(f64, Instant)> = None;
+        until_within("everything to be settled", PATIENCE * 2, || {
+            let names = ["lagging_subscriptions", "retries_waiting", "queued", "in_flight"];
+            let [head, low] =
+                ["head", "low_watermark"].map(|name| self.metric(&format!("postrider_log_{name}")));
+            let left = names.map(|name| self.metric(&format!("postrider_{name}")));
+            match quiet {
+                Some((before, since)) if before == head && since.elapsed() >= RENEWED => {
+                    return Ok(head as u64);
+                }
+                Some((before, _)) if before == head && head == low && left == [0.0; 4] => {}
+                _ => quiet = (head == low && left == [0.0; 4]).then(|| (head, Instant::now())),
+            }
+            Err((head, low, left))
         })
     }
 

@@ -9,16 +9,14 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Asks until the answer is there; panics with `what` and the last refusal after `patience`.
-pub fn until_within<T, E: Debug>(
-    what: &str,
-    patience: Duration,
-    mut ask: impl FnMut() -> Result<T, E>,
-) -> T {
+pub fn until_within<T, E: Debug>(what: &str, patience: Duration, mut ask: impl FnMut() -> Result<T, E>) -> T {
     let give_up = Instant::now() + patience;
     loop {
         match ask() {
             Ok(answer) => return answer,
-            Err(last) if Instant::now() >= give_up => panic!("waited {patience:?} for {what}; last: {last:?}"),
+            Err(last) if Instant::now() >= give_up => {
+                panic!("waited {patience:?} for {what}; last: {last:?}")
+            }
             Err(_) => std::thread::park_timeout(LOOK_EVERY),
         }
     }
