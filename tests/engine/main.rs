@@ -25,7 +25,12 @@ mod process;
 mod receiver;
 mod wait;
 
+mod deadline;
 mod delivery;
+mod disk;
+mod isolation;
 mod kill;
+mod lag;
 mod retries;
 mod stop;
+mod weather;

@@ -68,8 +68,17 @@ pub struct Record {
 #[derive(Default)]
 struct Book {
     records: HashMap<String, Vec<Record>>,
+    /// How many came, of paths whose requests are counted only.
+    counts: HashMap<String, usize>,
     /// The first request of each path, whole.
     first: HashMap<String, Request>,
+}
+
+impl Book {
+    fn count(&self, path: &str) -> usize {
+        let kept = self.records.get(path).map(Vec::len);
+        kept.or_else(|| self.counts.get(path).copied()).unwrap_or(0)
+    }
 }
 
 #[derive(Default)]
@@ -138,7 +147,12 @@ impl Receiver {
     }
 
     pub fn count(&self, path: &str) -> usize {
-        self.shared.book.lock().unwrap().records.get(path).map_or(0, Vec::len)
+        self.shared.book.lock().unwrap().count(path)
+    }
+
+    /// Requests to `path` are not kept: there will be many.
+    pub fn count_only(&self, path: &str) {
+        self.shared.book.lock().unwrap().counts.insert(path.to_owned(), 0);
     }
 
     pub fn first(&self, path: &str) -> Request {
@@ -157,10 +171,10 @@ impl Receiver {
 
     /// The same without a copy of what came.
     pub fn await_count(&self, path: &str, count: usize, patience: Duration) {
-        let lacking = |book: &mut Book| book.records.get(path).map_or(0, Vec::len) < count;
+        let lacking = |book: &mut Book| book.count(path) < count;
         let book = self.shared.book.lock().unwrap();
         let (book, _) = self.shared.changed.wait_timeout_while(book, patience, lacking).unwrap();
-        let have = book.records.get(path).map_or(0, Vec::len);
+        let have = book.count(path);
         assert!(have >= count, "{path} has {have} of {count} requests");
     }
 }
@@ -245,9 +259,19 @@ impl Shared {
 
     fn note(&self, request: Request, taken: bool) {
         let mut book = self.book.lock().unwrap();
-        let Request { path, id, attempt, at, valid, .. } = request.clone();
-        book.records.entry(path.clone()).or_default().push(Record { id, attempt, at, valid, taken });
-        book.first.entry(path).or_insert(request);
+        if let Some(count) = book.counts.get_mut(&request.path) {
+            *count += 1;
+        } else {
+            let Request { path, id, attempt, at, valid, .. } = &request;
+            let record = Record { id: id.clone(), attempt: *attempt, at: *at, valid: *valid, taken };
+            match book.records.get_mut(path) {
+                Some(records) => records.push(record),
+                None => drop(book.records.insert(path.clone(), vec![record])),
+            }
+            if !book.first.contains_key(path) {
+                book.first.insert(path.clone(), request);
+            }
+        }
         drop(book);
         self.changed.notify_all();
     }
