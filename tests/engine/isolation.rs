@@ -54,7 +54,9 @@ fn a_hanging_receiver_does_not_hold_up_others() {
     let (p50, p99) = (quantile(&mut well, 0.5), quantile(&mut well, 0.99));
     let (ill_p50, ill_p99) = (quantile(&mut ill, 0.5), quantile(&mut ill, 0.99));
     let ratio = ill_p99.as_secs_f64() / p99.as_secs_f64();
-    println!("nine of nine well: p50 {p50:?}, p99 {p99:?}; one more hangs: p50 {ill_p50:?}, p99 {ill_p99:?}: ratio {ratio:.2}");
+    println!(
+        "nine of nine well: p50 {p50:?}, p99 {p99:?}; one more hangs: p50 {ill_p50:?}, p99 {ill_p99:?}: ratio {ratio:.2}"
+    );
     assert!(ratio <= RATIO_MAX || ill_p99 < FLOOR, "p99 from {p99:?} to {ill_p99:?}");
     assert!(receivers[RECEIVERS - 1].records("/").iter().any(|record| !record.taken), "it did hang");
 }

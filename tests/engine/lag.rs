@@ -72,7 +72,9 @@ fn a_hanging_receiver_costs_a_cursor() {
         let mut events: Vec<_> = (accepted..accepted + count)
             .map(|n| event("acme", "user.created", &format!("e-{n}"), &data))
             .collect();
-        events.extend((others..others + OTHERS).map(|n| event("acme", "user.updated", &format!("o-{n}"), &data)));
+        events.extend(
+            (others..others + OTHERS).map(|n| event("acme", "user.updated", &format!("o-{n}"), &data)),
+        );
         let asked = Instant::now();
         ingest.send(&events).unwrap().want(202);
         (accepted, others) = (accepted + count, others + OTHERS);

@@ -22,7 +22,8 @@ fn refuses(dir: &Path, options: &Options, words: &[&str]) {
 fn send(engine: &Engine, from: usize, count: usize) {
     let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(2000));
     let mut ingest = engine.ingest();
-    let all: Vec<_> = (from..from + count).map(|n| event("acme", "user.created", &format!("e-{n}"), &data)).collect();
+    let all: Vec<_> =
+        (from..from + count).map(|n| event("acme", "user.created", &format!("e-{n}"), &data)).collect();
     for part in all.chunks(100) {
         ingest.send(part).unwrap().want(202);
     }
@@ -56,7 +57,8 @@ fn what_is_wrong_with_the_configuration_is_said() {
 fn a_live_socket_is_left_alone_and_a_dead_one_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("taken.sock");
-    let options = Options { more: format!("[ingest]\nsocket = \"{}\"", path.display()), ..Options::default() };
+    let options =
+        Options { more: format!("[ingest]\nsocket = \"{}\"", path.display()), ..Options::default() };
     let listener = UnixListener::bind(&path).unwrap();
     refuses(dir.path(), &options, &["taken.sock"]);
     let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
@@ -71,7 +73,8 @@ fn a_live_socket_is_left_alone_and_a_dead_one_replaced() {
     let file = dir.path().join("file");
     fs::write(&file, "precious").unwrap();
     drop(engine);
-    let options = Options { more: format!("[ingest]\nsocket = \"{}\"", file.display()), ..Options::default() };
+    let options =
+        Options { more: format!("[ingest]\nsocket = \"{}\"", file.display()), ..Options::default() };
     refuses(dir.path(), &options, &["file"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
@@ -90,7 +93,8 @@ fn a_data_directory_that_cannot_be() {
 
 fn files(store: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let names = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> = names.filter(|path| path.file_name().is_some_and(|n| fits(&n.to_string_lossy()))).collect();
+    let mut found: Vec<_> =
+        names.filter(|path| path.file_name().is_some_and(|n| fits(&n.to_string_lossy()))).collect();
     found.sort();
     found
 }
@@ -109,7 +113,8 @@ fn damage_is_reported_and_not_made_worse() {
     assert_eq!(engine.terminate(), Some(0));
     let store = dir.path().join("data/store");
     let tables = files(&store, |name| name.ends_with(".sst"));
-    let largest = tables.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).expect("a table").clone();
+    let largest =
+        tables.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).expect("a table").clone();
     let manifest = files(&store, |name| name.starts_with("MANIFEST")).pop().expect("a manifest");
 
     let damaged = [
