@@ -99,12 +99,18 @@ pub(super) fn run(args: &DemoArgs) -> Done {
     Ok(if fine && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn show(args: &DemoArgs, server: &Server, stop: &std::sync::atomic::AtomicBool) -> Result<bool, Failure> {
+async fn show(
+    args: &DemoArgs,
+    server: &Server,
+    stop: &std::sync::atomic::AtomicBool,
+) -> Result<bool, Failure> {
     let receiver = Receiver::start().await?;
     let api = api::Api::new(server.admin_address(), server.token().as_str());
-    for (path, name, events) in
-        [("all", "Data warehouse", "*"), ("visitors", "Front desk", "visitor.*"), ("flaky", "Flaky chat bot", "user.*")]
-    {
+    for (path, name, events) in [
+        ("all", "Data warehouse", "*"),
+        ("visitors", "Front desk", "visitor.*"),
+        ("flaky", "Flaky chat bot", "user.*"),
+    ] {
         let url = format!("http://{}/{path}", receiver.address());
         let (id, secret) = api.subscribe(ACCOUNT, name, &url, events).await?;
         receiver.expect(&id, path, name, &secret)?;

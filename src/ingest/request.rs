@@ -16,7 +16,7 @@ use super::envelope::Envelope;
 use super::format::{Format, Head};
 use super::members::{Members, Shape, first};
 use super::rejection::{Code, Rejection, quote};
-use crate::model::{Catalogue, AccountName, EventId, NewEvent, TypeBit, UnixMillis};
+use crate::model::{AccountName, Catalogue, EventId, NewEvent, TypeBit, UnixMillis};
 
 /// Levels of objects and arrays in `data`, at most. With the envelope around it that is what the usual
 /// parsers read without being told otherwise (serde_json: 127).

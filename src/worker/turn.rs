@@ -160,10 +160,16 @@ impl Worker {
         self.loop_delay = self.loop_delay.max(late).max(busy);
         let queued = (!self.reads.is_empty() || !self.requests.is_empty() || self.settlement.is_some())
             .then_some(end + RETRY_QUEUE);
-        self.wake_at = [self.shard.next_wake(clock::now()), ticked, queued, self.stop_at_pending(), Some(self.report_at)]
-            .into_iter()
-            .flatten()
-            .min();
+        self.wake_at = [
+            self.shard.next_wake(clock::now()),
+            ticked,
+            queued,
+            self.stop_at_pending(),
+            Some(self.report_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         more_commits || more_actions
     }
 

@@ -30,7 +30,10 @@ impl<'a> Events<'a> {
                 ("id".to_owned(), Value::from(format!("demo-{:08}", self.made))),
                 ("accountId".to_owned(), Value::from(ACCOUNT)),
                 // Every third one by the name that the platform's own seed data uses.
-                ("type".to_owned(), Value::from(if self.made.is_multiple_of(3) { &*kind.name } else { &*kind.id })),
+                (
+                    "type".to_owned(),
+                    Value::from(if self.made.is_multiple_of(3) { &*kind.name } else { &*kind.id }),
+                ),
                 ("timestamp".to_owned(), Value::from(clock::wall().to_rfc3339())),
                 ("data".to_owned(), self.data(kind.sample.as_str())),
             ]));

@@ -56,7 +56,12 @@ fn line(arrival: &Arrival) -> String {
 
 impl Screen {
     pub(super) fn new(catalogue: &Catalogue) -> Self {
-        Self { live: std::io::stdout().is_terminal(), types: catalogue.iter().count(), next: Mono(0), drawn: 0 }
+        Self {
+            live: std::io::stdout().is_terminal(),
+            types: catalogue.iter().count(),
+            next: Mono(0),
+            drawn: 0,
+        }
     }
 
     pub(super) fn show(&mut self, receiver: &Receiver, accepted: &Tally, last: bool) -> Result<(), Failure> {
@@ -112,6 +117,7 @@ pub(super) fn summary(receiver: &Receiver, accepted: &Tally, took: Duration) -> 
     let (delivered, expected) = (receiver.delivered(), accepted.expected());
     let fine = delivered == expected;
     let verdict = if fine { "it adds up" } else { "IT DOES NOT ADD UP" };
-    let _ = writeln!(text, "  deliveries      {delivered} of {expected} expected, {refused} retries: {verdict}");
+    let _ =
+        writeln!(text, "  deliveries      {delivered} of {expected} expected, {refused} retries: {verdict}");
     (text, fine)
 }

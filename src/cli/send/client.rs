@@ -105,7 +105,11 @@ impl Client {
     }
 
     /// Posts events until the engine takes or refuses them.
-    pub(in crate::cli) async fn post(&mut self, content_type: &str, body: &Bytes) -> Result<Answer, SendError> {
+    pub(in crate::cli) async fn post(
+        &mut self,
+        content_type: &str,
+        body: &Bytes,
+    ) -> Result<Answer, SendError> {
         for _ in 0..OFFERS_MAX {
             let (response, body) = timeout(REQUEST_TIMEOUT, self.offer(content_type, body))
                 .await
