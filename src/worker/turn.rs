@@ -84,10 +84,10 @@ pub struct Worker {
 pub fn spawn(options: WorkerOptions, shard: Shard) -> std::io::Result<JoinHandle<()>> {
     let name = format!("worker-{}", options.number);
     std::thread::Builder::new().name(name).spawn(move || {
-        if let Some(core) = options.core {
-            if let Err(error) = monoio::utils::bind_to_cpu_set([core]) {
-                tracing::warn!(core, %error, "the worker is not pinned");
-            }
+        if let Some(core) = options.core
+            && let Err(error) = monoio::utils::bind_to_cpu_set([core])
+        {
+            tracing::warn!(core, %error, "the worker is not pinned");
         }
         let runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().with_entries(4096).build();
         match runtime {
@@ -318,11 +318,11 @@ impl Worker {
             let force = self.stop_at.is_some();
             self.settlement = self.shard.poll_settlement(clock::now(), force);
         }
-        if let Some(settlement) = self.settlement.take() {
-            match self.writer.try_send(Request::Settle(settlement)) {
-                Err(TrySendError::Full(Request::Settle(settlement))) => self.settlement = Some(settlement),
-                Ok(()) | Err(_) => {}
-            }
+        if let Some(settlement) = self.settlement.take()
+            && let Err(TrySendError::Full(Request::Settle(settlement))) =
+                self.writer.try_send(Request::Settle(settlement))
+        {
+            self.settlement = Some(settlement);
         }
     }
 
