@@ -581,3 +581,7 @@ impl Shard {
         self.watermark.get()
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;
