@@ -73,6 +73,8 @@ pub struct Worker {
     aborted: bool,
     wake_at: Option<Mono>,
     report_at: Mono,
+    reported_at: Mono,
+    /// CPU time of this thread at the last report.
     busy: Duration,
     loop_delay: Duration,
 }
@@ -118,7 +120,8 @@ impl Worker {
             aborted: false,
             wake_at: None,
             report_at: clock::mono(),
-            busy: Duration::ZERO,
+            reported_at: clock::mono(),
+            busy: clock::thread_cpu(),
             loop_delay: Duration::ZERO,
         }
     }
@@ -155,9 +158,7 @@ impl Worker {
         if end >= self.report_at {
             self.report(end);
         }
-        let busy = end.since(start.mono);
-        self.busy += busy;
-        self.loop_delay = self.loop_delay.max(late).max(busy);
+        self.loop_delay = self.loop_delay.max(late).max(end.since(start.mono));
         let queued = (!self.reads.is_empty() || !self.requests.is_empty() || self.settlement.is_some())
             .then_some(end + RETRY_QUEUE);
         self.wake_at = [
@@ -223,9 +224,6 @@ impl Worker {
                 Some(Settled::Delivered { delay_ms }) => Some(Duration::from_millis(delay_ms)),
                 Some(Settled::Retried | Settled::Dead | Settled::Orphan) | None => None,
             };
-            if settled == Some(Settled::Dead) {
-                self.observer.dead();
-            }
             self.observer.attempt(error, duration, delay);
         }
         self.completions = completions;
@@ -327,7 +325,8 @@ impl Worker {
     }
 
     fn report(&mut self, now: Mono) {
-        let passed = REPORT_EVERY + now.since(self.report_at);
+        let busy = clock::thread_cpu();
+        let passed = now.since(self.reported_at);
         let (oldest, unwell) = self.shard.oldest(UNWELL_MAX);
         let report = Report {
             counts: self.shard.counts(),
@@ -335,7 +334,7 @@ impl Worker {
             oldest,
             unwell,
             healths: self.shard.take_touched(),
-            busy_ratio: (self.busy.as_secs_f64() / passed.as_secs_f64()).min(1.0),
+            busy_ratio: ratio(busy.saturating_sub(self.busy), passed),
             loop_delay: self.loop_delay,
         };
         if !self.observer.report(&report) {
@@ -343,7 +342,8 @@ impl Worker {
                 self.shard.touch(key);
             }
         }
-        self.busy = Duration::ZERO;
+        self.busy = busy;
+        self.reported_at = now;
         self.loop_delay = Duration::ZERO;
         self.report_at = now + REPORT_EVERY;
     }
@@ -355,6 +355,10 @@ impl Worker {
         let sleep = pin!(monoio::time::sleep(wait));
         Idle { worker: self, sleep, more, polled: false }.await;
     }
+}
+
+fn ratio(part: Duration, whole: Duration) -> f64 {
+    if whole.is_zero() { 0.0 } else { (part.as_secs_f64() / whole.as_secs_f64()).min(1.0) }
 }
 
 /// Ready on its second poll: whatever wakes the loop, it runs a turn.
