@@ -73,6 +73,7 @@ pub struct Worker {
     aborted: bool,
     wake_at: Option<Mono>,
     report_at: Mono,
+    recovered: bool,
     reported_at: Mono,
     /// CPU time of this thread at the last report.
     busy: Duration,
@@ -120,6 +121,7 @@ impl Worker {
             aborted: false,
             wake_at: None,
             report_at: clock::mono(),
+            recovered: false,
             reported_at: clock::mono(),
             busy: clock::thread_cpu(),
             loop_delay: Duration::ZERO,
@@ -236,6 +238,10 @@ impl Worker {
         for _ in 0..COMMITS_PER_TURN {
             if !self.shard.wants_commits() {
                 return false;
+            }
+            if !self.recovered {
+                self.recovered = true;
+                self.mailbox.set_recovered();
             }
             let Some(commit) = self.mailbox.pop_commit() else {
                 if self.mailbox.is_behind() {
