@@ -1,3 +1,11 @@
+//! Postrider: a durable webhook delivery engine.
+//!
+//! Modules in reading order: [`model`] is the language; an event then goes through [`ingest`], [`log`],
+//! [`route`], [`schedule`], [`send`] and [`settle`]; [`registry`] holds what people configured; [`worker`],
+//! [`admin`] and [`server`] make a program of it. ARCHITECTURE.md has the map and the invariants.
+//!
+//! Without the feature `engine` only the pure core is compiled: what decides, and nothing that acts.
+
 #[cfg(feature = "engine")]
 pub mod admin;
 #[cfg(feature = "engine")]

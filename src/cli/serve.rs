@@ -1,5 +1,6 @@
 //! `postrider serve`: runs the engine until it is told to stop.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,7 +17,10 @@ const LOG_DEFAULT: &str = "info";
 pub(super) fn start_logging(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("POSTRIDER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second start in one process keeps the first one's logs.
     let _ = if std::env::var("POSTRIDER_LOG_FORMAT").is_ok_and(|format| format == "json") {
         logs.json().try_init()

@@ -169,11 +169,11 @@ impl Shard {
         let cursor = lane.row_wanted().unwrap_or(position).min(position);
         self.journal.put_lagging(now.mono, key, cursor);
         self.journal.release(now.mono, Released { subscription: key, cursor });
-        if let Some(subscription) = self.index.subscription(key).cloned() {
-            if owner(subscription.callback_url.authority(), self.options.workers) == self.options.worker {
-                // It came back while the last requests were in flight.
-                self.await_adoption(&subscription);
-            }
+        if let Some(subscription) = self.index.subscription(key).cloned()
+            && owner(subscription.callback_url.authority(), self.options.workers) == self.options.worker
+        {
+            // It came back while the last requests were in flight.
+            self.await_adoption(&subscription);
         }
     }
 

@@ -208,7 +208,7 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let Cursor::Lagging { next, reading: Some(from) } = lane.cursor else { return };
         if page.expired_below.is_some_and(|below| below > next) {
-            self.expired += 1;
+            self.expired_cursors += 1;
         }
         if !lane.is_active() || from != next || page.from != next {
             // It went inactive or back meanwhile: what was read is read again when it is wanted.
@@ -303,7 +303,7 @@ impl Shard {
             } else {
                 self.queued = self.queued.saturating_sub(1);
                 self.forget_retry(now, &row);
-                self.expired += 1;
+                self.expired_retries += 1;
                 self.journal.dead(
                     now.mono,
                     DeadRow {

@@ -57,6 +57,7 @@ pub struct ReadyRetry {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says in which of the shard's lists the lane stands")]
 pub struct Lane {
     pub subscription: Arc<Subscription>,
     pub host: HostKey,

@@ -101,26 +101,25 @@ impl RetryWindow {
             return None;
         }
         self.reading = true;
-        Some(match self.rest {
-            Some((after, until)) => Ask { after: Some(after), until },
-            None => {
-                let until = now + WINDOW;
-                // Nothing due at or before `through` is on disk alone, so reading begins there.
-                let after = (self.through > UnixMillis(0)).then_some(RetryKey {
-                    due: self.through,
-                    subscription: crate::model::SubscriptionKey(u64::MAX),
-                    seq: crate::model::Seq(u64::MAX),
-                });
-                self.rest = Some((
-                    after.unwrap_or(RetryKey {
-                        due: UnixMillis(0),
-                        subscription: crate::model::SubscriptionKey(0),
-                        seq: crate::model::Seq(0),
-                    }),
-                    until,
-                ));
-                Ask { after, until }
-            }
+        Some(if let Some((after, until)) = self.rest {
+            Ask { after: Some(after), until }
+        } else {
+            let until = now + WINDOW;
+            // Nothing due at or before `through` is on disk alone, so reading begins there.
+            let after = (self.through > UnixMillis(0)).then_some(RetryKey {
+                due: self.through,
+                subscription: crate::model::SubscriptionKey(u64::MAX),
+                seq: crate::model::Seq(u64::MAX),
+            });
+            self.rest = Some((
+                after.unwrap_or(RetryKey {
+                    due: UnixMillis(0),
+                    subscription: crate::model::SubscriptionKey(0),
+                    seq: crate::model::Seq(0),
+                }),
+                until,
+            ));
+            Ask { after, until }
         })
     }
 

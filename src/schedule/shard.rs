@@ -87,8 +87,10 @@ pub struct Counts {
     pub lagging: usize,
     /// Retries that wait in memory.
     pub retries: usize,
-    /// Deliveries that retention overtook.
-    pub expired: u64,
+    /// Waiting retries that retention overtook.
+    pub expired_retries: u64,
+    /// Times that retention overtook the cursor of a lagging subscription.
+    pub expired_cursors: u64,
 }
 
 /// How the shard gets at the log.
@@ -122,7 +124,8 @@ pub struct Shard {
     pub(super) dirty: Vec<SubscriptionKey>,
     pub(super) queued: usize,
     pub(super) queued_bytes: usize,
-    pub(super) expired: u64,
+    pub(super) expired_retries: u64,
+    pub(super) expired_cursors: u64,
     pub(super) stopping: bool,
     touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
@@ -158,7 +161,8 @@ impl Shard {
             dirty: Vec::new(),
             queued: 0,
             queued_bytes: 0,
-            expired: 0,
+            expired_retries: 0,
+            expired_cursors: 0,
             stopping: false,
             touched: Vec::new(),
             wall: UnixMillis(0),
@@ -492,7 +496,8 @@ impl Shard {
             queued_bytes: self.queued_bytes,
             lagging: self.lanes.values().filter(|lane| lane.cursor != Cursor::Live).count(),
             retries: self.window.len(),
-            expired: self.expired,
+            expired_retries: self.expired_retries,
+            expired_cursors: self.expired_cursors,
         }
     }
 
@@ -581,3 +586,7 @@ impl Shard {
         self.watermark.get()
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

@@ -89,12 +89,12 @@ impl Turns {
 
     fn forget_if_unused(&mut self, key: HostKey) {
         let Some(slot) = self.hosts.get_mut(key.0 as usize) else { return };
-        if slot.as_ref().is_some_and(|host| host.lanes == 0 && host.in_flight == 0) {
-            if let Some(host) = slot.take() {
-                self.by_authority.remove(&host.authority);
-                self.circle.retain(|listed| *listed != key);
-                self.free.push(key.0);
-            }
+        if slot.as_ref().is_some_and(|host| host.lanes == 0 && host.in_flight == 0)
+            && let Some(host) = slot.take()
+        {
+            self.by_authority.remove(&host.authority);
+            self.circle.retain(|listed| *listed != key);
+            self.free.push(key.0);
         }
     }
 
@@ -121,11 +121,13 @@ impl Turns {
 
     fn list(&mut self, key: HostKey) {
         let cap = self.cap;
-        if let Some(host) = self.host(key) {
-            if !host.listed && !host.ready.is_empty() && host.in_flight < cap {
-                host.listed = true;
-                self.circle.push_back(key);
-            }
+        if let Some(host) = self.host(key)
+            && !host.listed
+            && !host.ready.is_empty()
+            && host.in_flight < cap
+        {
+            host.listed = true;
+            self.circle.push_back(key);
         }
     }
 
@@ -134,10 +136,10 @@ impl Turns {
         while let Some(key) = self.circle.front().copied() {
             let cap = self.cap;
             if let Some(host) = self.host(key) {
-                if host.in_flight < cap {
-                    if let Some(subscription) = host.ready.front() {
-                        return Some((key, *subscription));
-                    }
+                if host.in_flight < cap
+                    && let Some(subscription) = host.ready.front()
+                {
+                    return Some((key, *subscription));
                 }
                 host.listed = false;
             }
@@ -158,10 +160,10 @@ impl Turns {
 
     /// The front subscription of this host has spent its credit: the next one's turn.
     pub fn rotate(&mut self, key: HostKey) {
-        if let Some(host) = self.host(key) {
-            if host.ready.len() > 1 {
-                host.ready.rotate_left(1);
-            }
+        if let Some(host) = self.host(key)
+            && host.ready.len() > 1
+        {
+            host.ready.rotate_left(1);
         }
     }
 

@@ -27,6 +27,7 @@ impl WriterAppend {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
 fn refused<T>(error: TrySendError<T>) -> Refused {
     match error {
         TrySendError::Full(_) => Refused::QueueFull,

@@ -18,6 +18,8 @@ use crate::telemetry::handles::{ControlMetrics, LogMetrics};
 use crate::worker::Mailbox;
 
 const TICK: Duration = Duration::from_secs(1);
+/// Until the workers have recovered, so that `/readyz` says so at once.
+const TICK_RECOVERING: Duration = Duration::from_millis(50);
 
 pub struct Parts {
     pub stats: Arc<LogStats>,
@@ -48,7 +50,12 @@ pub fn start(parts: Parts) -> std::io::Result<Housekeeping> {
     let thread = std::thread::Builder::new().name("housekeeping".to_owned()).spawn(move || {
         loop {
             parts.tick();
-            if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+            let recovered = parts.mailboxes.iter().all(|mailbox| mailbox.is_recovered());
+            if recovered {
+                parts.readiness.set_recovered();
+            }
+            let wait = if recovered { TICK } else { TICK_RECOVERING };
+            if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
         }

@@ -189,7 +189,6 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             authorize: adapters::authorize(token.as_str()),
         },
     )?;
-    readiness.set_recovered();
     let housekeeping = housekeeping::start(housekeeping::Parts {
         stats,
         board,

@@ -7,8 +7,9 @@ use crate::ingest::answer::ProblemKind;
 use crate::ingest::rejection::Code;
 use crate::log::stats::{CommitMeasure, Observer as LogObserverTrait};
 use crate::model::ErrorKind;
+use crate::schedule::shard::Counts;
 use crate::send::{CloseReason, ConnectionCounts};
-use crate::telemetry::handles::{IngestMetrics, LogMetrics, SendMetrics, WorkerMetrics};
+use crate::telemetry::handles::{FAMILIES, IngestMetrics, LogMetrics, SendMetrics, WorkerMetrics};
 use crate::worker::{Observer, Report};
 
 use super::board::Board;
@@ -66,6 +67,8 @@ pub struct WorkerObserver {
     board: Arc<Board>,
     /// Connections are counted by the sender; metrics want what has come since.
     told: std::cell::Cell<ConnectionCounts>,
+    log: LogMetrics,
+    expired: std::cell::Cell<(u64, u64)>,
 }
 
 impl WorkerObserver {
@@ -76,6 +79,8 @@ impl WorkerObserver {
             send: SendMetrics::new(),
             board,
             told: std::cell::Cell::default(),
+            log: LogMetrics::new(),
+            expired: std::cell::Cell::default(),
         }
     }
 
@@ -87,6 +92,20 @@ impl WorkerObserver {
         reused.increment(now.reused - told.reused);
         for reason in CloseReason::ALL {
             self.send.closed(false, reason.as_str(), now.closed(reason) - told.closed(reason));
+        }
+    }
+}
+
+impl WorkerObserver {
+    fn expired(&self, counts: &Counts) {
+        let (retries, cursors) = self.expired.replace((counts.expired_retries, counts.expired_cursors));
+        for (family, more) in
+            [("retries", counts.expired_retries - retries), ("lagging", counts.expired_cursors - cursors)]
+        {
+            let place = FAMILIES.iter().position(|known| *known == family);
+            if let Some(counter) = place.and_then(|place| self.log.expired.get(place)) {
+                counter.increment(more);
+            }
         }
     }
 }
@@ -103,8 +122,6 @@ impl Observer for WorkerObserver {
         }
     }
 
-    fn dead(&self) {}
-
     fn report(&self, report: &Report) -> bool {
         self.metrics.in_flight.set(report.counts.in_flight);
         self.metrics.queued.set(report.counts.queued);
@@ -112,6 +129,7 @@ impl Observer for WorkerObserver {
         self.metrics.busy_ratio.set(report.busy_ratio);
         self.metrics.loop_delay.record(report.loop_delay);
         self.connections(&report.connections);
+        self.expired(&report.counts);
         self.board.put(self.worker, report)
     }
 }

@@ -30,6 +30,8 @@ pub struct Mailbox {
     armed: AtomicBool,
     /// When the worker last ran a turn, in milliseconds of the monotonic clock.
     beat_ms: AtomicU64,
+    /// The worker has taken in everything that the log held when it started.
+    recovered: AtomicBool,
 }
 
 impl Default for Mailbox {
@@ -42,6 +44,7 @@ impl Default for Mailbox {
             waker: AtomicWaker::new(),
             armed: AtomicBool::new(false),
             beat_ms: AtomicU64::new(0),
+            recovered: AtomicBool::new(false),
         }
     }
 }
@@ -50,6 +53,15 @@ impl Mailbox {
     /// When the worker last ran, in milliseconds of the monotonic clock.
     pub fn beat_ms(&self) -> u64 {
         self.beat_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether the worker has taken in everything that the log held when it started.
+    pub fn is_recovered(&self) -> bool {
+        self.recovered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_recovered(&self) {
+        self.recovered.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn beat(&self, now_ms: u64) {

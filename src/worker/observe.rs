@@ -21,7 +21,7 @@ pub struct Report {
     pub unwell: Vec<(SubscriptionKey, UnixMillis)>,
     /// Lanes that something happened to since the last report; `None` for those that are gone.
     pub healths: Vec<(SubscriptionKey, Option<Health>)>,
-    /// Part of the time since the last report that the loop was busy, 0 to 1.
+    /// CPU time of the worker's thread as part of the time since the last report, 0 to 1.
     pub busy_ratio: f64,
     /// The longest that a turn of the loop came too late or took.
     pub loop_delay: Duration,
@@ -31,7 +31,6 @@ pub struct Report {
 pub trait Observer: Send {
     /// An attempt ended. `delay`: from acceptance to delivery, where it was delivered.
     fn attempt(&self, error: Option<ErrorKind>, duration: Duration, delay: Option<Duration>);
-    fn dead(&self);
     /// `false` where the healths could not be taken now: they are told again.
     fn report(&self, report: &Report) -> bool;
 }

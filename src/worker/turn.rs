@@ -73,6 +73,9 @@ pub struct Worker {
     aborted: bool,
     wake_at: Option<Mono>,
     report_at: Mono,
+    recovered: bool,
+    reported_at: Mono,
+    /// CPU time of this thread at the last report.
     busy: Duration,
     loop_delay: Duration,
 }
@@ -84,10 +87,10 @@ pub struct Worker {
 pub fn spawn(options: WorkerOptions, shard: Shard) -> std::io::Result<JoinHandle<()>> {
     let name = format!("worker-{}", options.number);
     std::thread::Builder::new().name(name).spawn(move || {
-        if let Some(core) = options.core {
-            if let Err(error) = monoio::utils::bind_to_cpu_set([core]) {
-                tracing::warn!(core, %error, "the worker is not pinned");
-            }
+        if let Some(core) = options.core
+            && let Err(error) = monoio::utils::bind_to_cpu_set([core])
+        {
+            tracing::warn!(core, %error, "the worker is not pinned");
         }
         let runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().with_entries(4096).build();
         match runtime {
@@ -118,7 +121,9 @@ impl Worker {
             aborted: false,
             wake_at: None,
             report_at: clock::mono(),
-            busy: Duration::ZERO,
+            recovered: false,
+            reported_at: clock::mono(),
+            busy: clock::thread_cpu(),
             loop_delay: Duration::ZERO,
         }
     }
@@ -155,9 +160,7 @@ impl Worker {
         if end >= self.report_at {
             self.report(end);
         }
-        let busy = end.since(start.mono);
-        self.busy += busy;
-        self.loop_delay = self.loop_delay.max(late).max(busy);
+        self.loop_delay = self.loop_delay.max(late).max(end.since(start.mono));
         let queued = (!self.reads.is_empty() || !self.requests.is_empty() || self.settlement.is_some())
             .then_some(end + RETRY_QUEUE);
         self.wake_at = [
@@ -223,9 +226,6 @@ impl Worker {
                 Some(Settled::Delivered { delay_ms }) => Some(Duration::from_millis(delay_ms)),
                 Some(Settled::Retried | Settled::Dead | Settled::Orphan) | None => None,
             };
-            if settled == Some(Settled::Dead) {
-                self.observer.dead();
-            }
             self.observer.attempt(error, duration, delay);
         }
         self.completions = completions;
@@ -238,6 +238,10 @@ impl Worker {
         for _ in 0..COMMITS_PER_TURN {
             if !self.shard.wants_commits() {
                 return false;
+            }
+            if !self.recovered {
+                self.recovered = true;
+                self.mailbox.set_recovered();
             }
             let Some(commit) = self.mailbox.pop_commit() else {
                 if self.mailbox.is_behind() {
@@ -318,16 +322,17 @@ impl Worker {
             let force = self.stop_at.is_some();
             self.settlement = self.shard.poll_settlement(clock::now(), force);
         }
-        if let Some(settlement) = self.settlement.take() {
-            match self.writer.try_send(Request::Settle(settlement)) {
-                Err(TrySendError::Full(Request::Settle(settlement))) => self.settlement = Some(settlement),
-                Ok(()) | Err(_) => {}
-            }
+        if let Some(settlement) = self.settlement.take()
+            && let Err(TrySendError::Full(Request::Settle(settlement))) =
+                self.writer.try_send(Request::Settle(settlement))
+        {
+            self.settlement = Some(settlement);
         }
     }
 
     fn report(&mut self, now: Mono) {
-        let passed = REPORT_EVERY + now.since(self.report_at);
+        let busy = clock::thread_cpu();
+        let passed = now.since(self.reported_at);
         let (oldest, unwell) = self.shard.oldest(UNWELL_MAX);
         let report = Report {
             counts: self.shard.counts(),
@@ -335,7 +340,7 @@ impl Worker {
             oldest,
             unwell,
             healths: self.shard.take_touched(),
-            busy_ratio: (self.busy.as_secs_f64() / passed.as_secs_f64()).min(1.0),
+            busy_ratio: ratio(busy.saturating_sub(self.busy), passed),
             loop_delay: self.loop_delay,
         };
         if !self.observer.report(&report) {
@@ -343,7 +348,8 @@ impl Worker {
                 self.shard.touch(key);
             }
         }
-        self.busy = Duration::ZERO;
+        self.busy = busy;
+        self.reported_at = now;
         self.loop_delay = Duration::ZERO;
         self.report_at = now + REPORT_EVERY;
     }
@@ -355,6 +361,10 @@ impl Worker {
         let sleep = pin!(monoio::time::sleep(wait));
         Idle { worker: self, sleep, more, polled: false }.await;
     }
+}
+
+fn ratio(part: Duration, whole: Duration) -> f64 {
+    if whole.is_zero() { 0.0 } else { (part.as_secs_f64() / whole.as_secs_f64()).min(1.0) }
 }
 
 /// Ready on its second poll: whatever wakes the loop, it runs a turn.

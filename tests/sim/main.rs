@@ -3,6 +3,13 @@
 //! Receivers fail, hang and recover; subscriptions are edited, moved and deleted underway; the process is
 //! killed and the machine loses power. `SIM_SEEDS=10000` runs more; `SIM_SEED=n` replays one.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test: a wrong index or number must stop it"
+)]
+
 mod disk;
 mod oracle;
 mod rng;

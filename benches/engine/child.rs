@@ -1,0 +1,97 @@
+//! The engine: the real binary in a child process, on a fresh store.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use crate::http::Client;
+
+const TOKEN: &str = "prt_benchmark_operator_token_0123456789";
+
+/// Where stores of this run lie: beside the build, on a real disk. `BENCH_DIR` chooses another place.
+pub fn directory() -> tempfile::TempDir {
+    let base = std::env::var_os("BENCH_DIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+    tempfile::tempdir_in(base).expect("a directory")
+}
+
+pub struct Engine {
+    child: Child,
+    socket: PathBuf,
+    admin: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Engine {
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// `extra`: further lines of the configuration, beginning with a table.
+    pub fn start_with(extra: &str) -> Self {
+        let directory = directory();
+        let path = directory.path();
+        let socket = path.join("ingest.sock");
+        let config = path.join("config.toml");
+        let text = format!(
+            "data_dir = {data:?}\n[ingest]\nsocket = {socket:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n{extra}\n",
+            data = path.join("data"),
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        // Another build of the same engine, for figures before and after a change.
+        let binary =
+            std::env::var_os("BENCH_ENGINE").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into());
+        let mut child = Command::new(binary)
+            .args(["serve".as_ref(), "--config".as_ref(), config.as_os_str()])
+            .env("POSTRIDER_OPERATOR_TOKEN", TOKEN)
+            .env("POSTRIDER_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the engine starts");
+        let mut said = BufReader::new(child.stdout.take().expect("its stdout"));
+        let mut ready = String::new();
+        said.read_line(&mut ready).expect("a line when it is ready");
+        let admin = ready.trim().rsplit("http://").next().unwrap_or_default().to_owned();
+        assert!(ready.contains("is ready"), "the engine said {ready:?}");
+        std::thread::spawn(move || drop(said.read_to_string(&mut ready)));
+        Self { child, socket, admin, _directory: directory }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn ingest(&self) -> Client<UnixStream> {
+        Client::new(UnixStream::connect(&self.socket).expect("the socket"))
+    }
+
+    /// `count` subscriptions of `account` to everything, in turn to each of `urls`.
+    pub fn subscribe(&self, account: &str, urls: &[String], count: usize) {
+        let mut client = Client::new(TcpStream::connect(&self.admin).expect("the admin port"));
+        for (n, url) in urls.iter().cycle().take(count).enumerate() {
+            let body = json!({"name": format!("s{n}"), "callbackUrl": url, "events": ["*"]}).to_string();
+            let request = format!(
+                "POST /api/v1/accounts/{account}/subscriptions HTTP/1.1\r\nhost: {host}\r\n\
+                 authorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\n\
+                 content-length: {len}\r\n\r\n{body}",
+                host = self.admin,
+                len = body.len(),
+            );
+            let (status, answer) = client.call(request.as_bytes());
+            assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Nothing of it is needed any more: its store goes with the directory.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,109 @@
+//! People: they make, change, move and delete subscriptions.
+
+use super::*;
+
+impl World {
+    pub(super) fn mask(&mut self) -> EventMask {
+        let bits = self.rng.next();
+        EventMask::of((0..TYPES).filter(|bit| bits & (1 << bit) != 0).map(TypeBit).chain([TypeBit(0)]))
+    }
+
+    pub(super) fn url(&mut self) -> CallbackUrl {
+        let host = self.rng.below(HOSTS);
+        CallbackUrl::parse(&format!("http://host{host}.example/hook")).expect("valid")
+    }
+
+    pub(super) fn change(&mut self, edit: Edit) {
+        let next = self.disk.head().next();
+        let (key, before) = match edit {
+            Edit::Create => (SubscriptionKey(self.next_key), None),
+            Edit::Mask(key)
+            | Edit::Toggle(key)
+            | Edit::Activate(key)
+            | Edit::Move(key)
+            | Edit::Delete(key)
+            | Edit::Disable(key) => match self.subs.get(&key).cloned() {
+                Some(before) => (key, Some(before)),
+                None => return,
+            },
+        };
+        let mut after = match &before {
+            Some(before) => (**before).clone(),
+            None => self.make(key, next),
+        };
+        after.version += 1;
+        match edit {
+            Edit::Create => self.next_key += 1,
+            Edit::Mask(_) if after.status == Status::Active => {
+                let mask = self.mask();
+                after.begin_epoch(next, mask, Seq(0));
+            }
+            Edit::Toggle(_) | Edit::Activate(_) | Edit::Disable(_) => {
+                let to = match edit {
+                    Edit::Disable(_) => Status::Inactive,
+                    Edit::Activate(_) => Status::Active,
+                    _ if after.status == Status::Active => Status::Inactive,
+                    _ => Status::Active,
+                };
+                if to == after.status {
+                    return;
+                }
+                after.status = to;
+                let mask = if to == Status::Active { self.mask() } else { EventMask::NONE };
+                after.begin_epoch(next, mask, Seq(0));
+            }
+            Edit::Move(_) => after.callback_url = self.url(),
+            Edit::Delete(_) | Edit::Mask(_) => {}
+        }
+        let after = (!matches!(edit, Edit::Delete(_))).then(|| Arc::new(after));
+        match &after {
+            Some(after) => drop(self.subs.insert(key, Arc::clone(after))),
+            None => drop(self.subs.remove(&key)),
+        }
+        let account = before.as_ref().or(after.as_ref()).expect("one of them").account;
+        let of_account: Vec<_> = self.subs.values().filter(|sub| sub.account == account).cloned().collect();
+        self.index = Arc::new(self.index.with(account, &of_account));
+        self.note(key, None, || {
+            format!(
+                "{edit:?} at {next:?}: owner {:?} -> {:?}",
+                before.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len())),
+                after.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len()))
+            )
+        });
+        self.oracle.changed(key, after.as_ref());
+        for worker in 0..self.workers.len() {
+            let change = (before.clone(), after.clone());
+            self.push(worker, In::Changed(vec![change], Arc::clone(&self.index)));
+        }
+    }
+
+    pub(super) fn make(&mut self, key: SubscriptionKey, from: Seq) -> Subscription {
+        let account = AccountKey(u32::try_from(1 + self.rng.below(ACCOUNTS)).expect("small"));
+        Subscription {
+            key,
+            id: SubscriptionId::parse(&format!("sub_{}", key.0)).expect("valid"),
+            account,
+            account_name: AccountName::parse("acme").expect("valid"),
+            name: "sim".to_owned(),
+            callback_url: self.url(),
+            events: vec!["*".to_owned()],
+            headers: Vec::new(),
+            description: String::new(),
+            status: Status::Active,
+            disabled_reason: None,
+            delivery: DeliveryOptions {
+                timeout: TIMEOUT,
+                max_in_flight: 1 + u32::try_from(self.rng.below(6)).expect("small"),
+                rate_per_second: None,
+                ordering: Ordering::None,
+                on_blocked: OnBlocked::Block,
+                signature: SignatureScheme::V1,
+            },
+            secret: vec![1; 32],
+            created_at: self.now().wall,
+            updated_at: self.now().wall,
+            version: 0,
+            epochs: vec![Epoch { from, mask: self.mask() }],
+        }
+    }
+}

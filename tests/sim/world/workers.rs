@@ -1,0 +1,182 @@
+//! The workers: a turn of each as `worker::turn` runs it, and the readers that answer them.
+
+use super::*;
+
+impl World {
+    pub(super) fn start(&mut self) {
+        let workers = self.live.len();
+        let watermark = self.disk.begin(workers);
+        self.workers.clear();
+        for worker in 0..workers {
+            let options = Options {
+                worker,
+                workers,
+                policy: RetryPolicy {
+                    schedule: [100, 1_000, 45_000, 70_000].map(Duration::from_millis).to_vec(),
+                    jitter: 0.2,
+                },
+                host_in_flight_max: 4,
+                in_flight_max: 12,
+                queued_max: 160,
+                queued_bytes_max: 1 << 20,
+            };
+            let lagging: Vec<_> = self
+                .disk
+                .lagging
+                .iter()
+                .filter(|(key, _)| {
+                    self.subs
+                        .get(key)
+                        .is_some_and(|sub| owner(sub.callback_url.authority(), workers) == worker)
+                })
+                .map(|(key, cursor)| (*key, *cursor))
+                .collect();
+            let shard = Shard::new(options, Arc::clone(&self.index), watermark, &lagging);
+            self.workers.push(Worker {
+                shard,
+                commits: VecDeque::new(),
+                behind: false,
+                inbox: VecDeque::new(),
+                flights: HashMap::new(),
+                turn_at: None,
+            });
+            self.live[worker] = false;
+            self.wake(worker);
+        }
+    }
+
+    pub(super) fn turn(&mut self, at: usize) {
+        if self.workers[at].turn_at != Some(self.now_ms) {
+            return;
+        }
+        self.workers[at].turn_at = None;
+        let now = self.now();
+        let head = self.head;
+        self.take_inputs(at);
+        for _ in 0..2 {
+            let worker = &mut self.workers[at];
+            if !worker.shard.wants_commits() {
+                break;
+            }
+            let Some((events, version)) = worker.commits.pop_front() else {
+                if worker.behind {
+                    worker.shard.handle_behind();
+                } else {
+                    worker.shard.handle_position(head);
+                }
+                break;
+            };
+            if version > worker.shard.index_version() {
+                self.take_inputs(at);
+            }
+            self.workers[at].shard.handle_committed(&events, None);
+        }
+        self.workers[at].shard.handle_timeout(now);
+        while let Some(action) = self.workers[at].shard.poll_action(now) {
+            self.perform(at, action);
+        }
+        if let Some(settlement) = self.workers[at].shard.poll_settlement(now, false) {
+            self.oracle.watermark(at, settlement.watermark);
+            self.ask(Ask::Settle(settlement));
+        }
+        let worker = &self.workers[at];
+        self.oracle.bounds(&worker.shard.counts());
+        if !worker.commits.is_empty() {
+            self.turn_in(at, 1);
+        } else if let Some(wake) = worker.shard.next_wake(now) {
+            let wait = (wake.0 / 1_000_000).saturating_sub(self.now_ms) + 1;
+            self.turn_in(at, wait);
+        }
+    }
+
+    pub(super) fn take_inputs(&mut self, at: usize) {
+        let now = self.now();
+        let worker = &mut self.workers[at];
+        while let Some(input) = worker.inbox.pop_front() {
+            match input {
+                In::Changed(changes, index) => {
+                    worker.shard.handle_index(index);
+                    for (before, after) in &changes {
+                        worker.shard.handle_changed(now, before.as_ref(), after.as_ref());
+                    }
+                }
+                In::Log(page) => worker.shard.handle_log_page(&page),
+                In::Lane(page) => worker.shard.handle_subscription_page(&page),
+                In::Retries(page) => worker.shard.handle_retry_page(now, &page),
+                In::Bodies(bodies) => worker.shard.handle_bodies(now, &bodies),
+                In::Flushed(serial) => worker.shard.handle_flushed(serial),
+                In::Live(after) => worker.shard.handle_live(after),
+                In::Adopt(released) => worker.shard.handle_adopt(&released),
+            }
+        }
+    }
+
+    pub(super) fn perform(&mut self, at: usize, action: Action) {
+        match action {
+            Action::Send(send) => {
+                let host =
+                    send.subscription.callback_url.authority().host[4..5].parse().expect("host number");
+                self.note(send.subscription.key, Some(send.event.seq), || {
+                    format!("worker {at} sends {send:?}")
+                });
+                self.oracle.sent(&send, host);
+                let place = (send.subscription.key, send.event.seq, host);
+                let old = self.workers[at].flights.insert(send.id, place);
+                assert!(old.is_none(), "seed {}: two flights of one id", self.oracle.seed);
+                let receiver = self.receivers[usize::try_from(host).expect("small")];
+                if receiver != Receiver::Hanging {
+                    let wait = 1 + self.rng.below(40);
+                    self.after(wait, Happening::Answer(at, send.id, receiver));
+                }
+            }
+            Action::Cancel(id) => self.after(0, Happening::Answer(at, id, Receiver::Hanging)),
+            Action::Read(read) => {
+                let wait = self.rng.below(6);
+                self.after(wait, Happening::Serve(at, read));
+            }
+            Action::CaughtUp(_) => self.ask(Ask::CaughtUp(at)),
+            Action::Disable(key, _) => self.ask(Ask::Change(Edit::Disable(key))),
+        }
+    }
+
+    pub(super) fn serve(&mut self, at: usize, read: &Read) {
+        let workers = self.workers.len();
+        let input = match read {
+            Read::Log { worker, from } => In::Log(self.disk.read_log(&self.index, *worker, *from)),
+            Read::Subscription { .. } => match self.disk.read_subscription(read) {
+                Some(page) => In::Lane(page),
+                None => return,
+            },
+            Read::Retries { worker, only, after, until } => {
+                In::Retries(self.disk.read_retries(&self.index, *worker, workers, *only, *after, *until))
+            }
+            Read::Bodies { wanted, .. } => In::Bodies(self.disk.read_bodies(wanted)),
+        };
+        let wait = self.rng.below(5);
+        self.after(wait, Happening::Push(at, input));
+    }
+
+    pub(super) fn answer(&mut self, at: usize, id: FlightId, receiver: Receiver) {
+        let Some((key, seq, host)) = self.workers[at].flights.remove(&id) else { return };
+        let (status, kind) = match receiver {
+            Receiver::Well => (Some(204), None),
+            Receiver::Failing => (Some(500), Some(ErrorKind::Status)),
+            Receiver::Limiting => (Some(429), Some(ErrorKind::Status)),
+            Receiver::Gone => (Some(410), Some(ErrorKind::Gone)),
+            Receiver::Hanging => (None, Some(ErrorKind::Timeout)),
+        };
+        let outcome = Outcome {
+            started_at: self.now().wall,
+            duration: Duration::from_millis(1),
+            status,
+            error: kind.map(|kind| AttemptError { kind, message: String::new() }),
+            retry_after: (receiver == Receiver::Limiting).then(|| Duration::from_secs(self.rng.below(50))),
+            response: None,
+        };
+        self.note(key, Some(seq), || format!("worker {at} hears {receiver:?}"));
+        self.oracle.ended(key, seq, host, kind);
+        let now = self.now();
+        self.workers[at].shard.handle_outcome(now, id, outcome);
+        self.wake(at);
+    }
+}
