@@ -1,3 +1,5 @@
+//! The configuration read, refused and printed, as people write it.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -19,10 +19,12 @@ pub mod watermark;
 
 mod changes;
 mod intake;
+mod observe;
 mod outcomes;
 
 pub use flight::FlightId;
 pub use lane::Health;
+pub use observe::Counts;
 pub use outcomes::Settled;
 pub use pages::{Body, LogPage, Read, RetryPage, SubscriptionPage};
-pub use shard::{Action, Counts, Options, Send, Shard};
+pub use shard::{Action, Options, Send, Shard};

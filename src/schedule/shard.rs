@@ -11,7 +11,7 @@ use foldhash::HashMap;
 
 use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
-use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MAX, FRESH_MIN, Health, Lane, RETRIES_DUE_MAX};
+use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MAX, FRESH_MIN, Lane, RETRIES_DUE_MAX};
 use super::pages::{PAGE_EVENTS_MAX, Read};
 use super::retries::RetryWindow;
 use super::turns::{HostKey, QUANTUM, Turns};
@@ -44,10 +44,6 @@ const LANES_READING_MAX: usize = 4;
 const PARKED_READING_MAX: usize = 2;
 /// Bodies that one read asks for at most.
 const BODIES_MAX: usize = 256;
-/// Lanes whose health is told anew at once; a lane left out is told at its next change.
-const TOUCHED_MAX: usize = 4096;
-/// Entries looked through at most to say how old the oldest one is.
-const OLDEST_LOOKS_MAX: usize = 256;
 /// Bytes that a request costs besides its body, for fairness.
 const REQUEST_COST: usize = 512;
 
@@ -75,22 +71,6 @@ pub enum Action {
     CaughtUp(Seq),
     /// Make the subscription inactive.
     Disable(SubscriptionKey, DisabledReason),
-}
-
-/// Figures for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub in_flight: usize,
-    /// Events that wait in memory, first attempts and due retries.
-    pub queued: usize,
-    pub queued_bytes: usize,
-    pub lagging: usize,
-    /// Retries that wait in memory.
-    pub retries: usize,
-    /// Waiting retries that retention overtook.
-    pub expired_retries: u64,
-    /// Times that retention overtook the cursor of a lagging subscription.
-    pub expired_cursors: u64,
 }
 
 /// How the shard gets at the log.
@@ -127,7 +107,7 @@ pub struct Shard {
     pub(super) expired_retries: u64,
     pub(super) expired_cursors: u64,
     pub(super) stopping: bool,
-    touched: Vec<SubscriptionKey>,
+    pub(super) touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
     wall: UnixMillis,
     scratch: Vec<FlightId>,
@@ -486,99 +466,6 @@ impl Shard {
 
     fn ask_bodies(&mut self, wanted: Vec<(SubscriptionKey, Seq)>) {
         self.actions.push_back(Action::Read(Read::Bodies { worker: self.options.worker, wanted }));
-    }
-
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
-            in_flight: self.flights.len(),
-            queued: self.queued,
-            queued_bytes: self.queued_bytes,
-            lagging: self.lanes.values().filter(|lane| lane.cursor != Cursor::Live).count(),
-            retries: self.window.len(),
-            expired_retries: self.expired_retries,
-            expired_cursors: self.expired_cursors,
-        }
-    }
-
-    /// What people want to know of a subscription; `None` where this shard has never sent for it.
-    #[must_use]
-    pub fn health(&self, key: SubscriptionKey) -> Option<Health> {
-        let lane = self.lanes.get(&key)?;
-        let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let mut oldest = lane.fresh.front().map(|event| event.accepted_at);
-        if lane.retries.len() <= OLDEST_LOOKS_MAX {
-            oldest = oldest.into_iter().chain(lane.retries.values().map(|row| row.accepted_at)).min();
-        }
-        if lane.in_flight > 0 && self.flights.len() <= OLDEST_LOOKS_MAX {
-            let own = self.flights.iter().filter(|flight| flight.subscription == key && !flight.orphan);
-            oldest = oldest.into_iter().chain(own.map(|flight| flight.event.accepted_at)).min();
-        }
-        Some(Health {
-            last_success_at: lane.last_success_at,
-            last_failure_at: lane.last_failure_at,
-            failing_since: lane.failing_since,
-            pending: of(lane.fresh.len())
-                + of(lane.retries.len())
-                + u64::from(lane.in_flight.saturating_sub(lane.in_flight_retries)),
-            lagging: lane.cursor != Cursor::Live,
-            oldest_pending_at: oldest,
-        })
-    }
-
-    /// The health of lanes that something happened to since the last call.
-    pub fn take_touched(&mut self) -> Vec<(SubscriptionKey, Option<Health>)> {
-        let touched = std::mem::take(&mut self.touched);
-        for key in &touched {
-            if let Some(lane) = self.lanes.get_mut(key) {
-                lane.touched = false;
-            }
-        }
-        touched.into_iter().map(|key| (key, self.health(key))).collect()
-    }
-
-    /// Notes that the health of a lane may have changed.
-    pub fn touch(&mut self, key: SubscriptionKey) {
-        if self.touched.len() >= TOUCHED_MAX {
-            return;
-        }
-        match self.lanes.get_mut(&key) {
-            Some(lane) if lane.touched => return,
-            Some(lane) => lane.touched = true,
-            None => {}
-        }
-        self.touched.push(key);
-    }
-
-    /// When the log took the oldest event that this shard holds undelivered, and the lanes that are
-    /// behind or failing, oldest first, at most `most`. Walks all lanes: not for the hot path.
-    #[must_use]
-    pub fn oldest(&self, most: usize) -> (Option<UnixMillis>, Vec<(SubscriptionKey, UnixMillis)>) {
-        let mut by_lane: HashMap<SubscriptionKey, UnixMillis> = HashMap::default();
-        let mut note = |key, at: UnixMillis| {
-            by_lane.entry(key).and_modify(|old: &mut UnixMillis| *old = (*old).min(at)).or_insert(at);
-        };
-        for flight in self.flights.iter().filter(|flight| !flight.orphan) {
-            note(flight.subscription, flight.event.accepted_at);
-        }
-        for (key, lane) in &self.lanes {
-            if let Some(event) = lane.fresh.front() {
-                note(*key, event.accepted_at);
-            }
-            if let Some(row) = lane.retries.values().min_by_key(|row| row.accepted_at) {
-                note(*key, row.accepted_at);
-            }
-        }
-        let oldest = by_lane.values().min().copied();
-        let unwell = |key: &SubscriptionKey| {
-            self.lanes.get(key).is_some_and(|lane| {
-                lane.failing_since.is_some() || lane.cursor != Cursor::Live || !lane.retries.is_empty()
-            })
-        };
-        let mut lanes: Vec<_> = by_lane.into_iter().filter(|(key, _)| unwell(key)).collect();
-        lanes.sort_by_key(|(key, at)| (*at, *key));
-        lanes.truncate(most);
-        (oldest, lanes)
     }
 
     #[must_use]

@@ -7,7 +7,7 @@ use crate::ingest::answer::ProblemKind;
 use crate::ingest::rejection::Code;
 use crate::log::stats::{CommitMeasure, Observer as LogObserverTrait};
 use crate::model::ErrorKind;
-use crate::schedule::shard::Counts;
+use crate::schedule::Counts;
 use crate::send::{CloseReason, ConnectionCounts};
 use crate::telemetry::handles::{FAMILIES, IngestMetrics, LogMetrics, SendMetrics, WorkerMetrics};
 use crate::worker::{Observer, Report};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{ErrorKind, SubscriptionKey, UnixMillis};
+use crate::schedule::Counts;
 use crate::schedule::Health;
-use crate::schedule::shard::Counts;
 use crate::send::ConnectionCounts;
 
 /// Lanes that a report names at most.

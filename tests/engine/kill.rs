@@ -20,6 +20,8 @@ const BATCH: usize = 20;
 const AHEAD_MAX: usize = 3000;
 /// How long before a kill an outcome may have come and not be on disk (contract §4).
 const SETTLED: Duration = Duration::from_millis(50);
+/// The same for the worst of them where other programs keep threads and disk waiting.
+const SETTLED_BUSY: Duration = Duration::from_secs(2);
 /// Requests that lay in the receiver's socket at the kill are read this much after it.
 const READ_LATE: Duration = Duration::from_millis(250);
 
@@ -208,6 +210,7 @@ fn nothing_accepted_is_lost_to_kill_9() {
     let late: BTreeMap<usize, Duration> =
         again.iter().filter(|(_, before)| *before > SETTLED).copied().collect();
     let mut before: Vec<_> = again.iter().map(|(_, before)| *before).collect();
+    assert!(quantile(&mut before, 0.5) <= SETTLED && quantile(&mut before, 1.0) <= SETTLED_BUSY);
     for id in sent.accepted.iter().step_by(sent.accepted.len() / 20 + 1) {
         assert_eq!(engine.until_status("acme", &all, id, "delivered")["status"], "delivered");
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use postrider::model::{Attempt, Disposition, ErrorKind, Event, Seq, Status, Subscription, SubscriptionKey};
+use postrider::schedule::Counts;
 use postrider::schedule::Send;
-use postrider::schedule::shard::Counts;
 
 use crate::disk::Disk;
 

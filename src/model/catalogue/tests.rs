@@ -1,3 +1,5 @@
+//! The catalogue: its built-in types against event-types.csv, and types of the configuration.
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
