@@ -3,7 +3,7 @@
 //! One settlement is under way at a time; what comes meanwhile collects for the next. Where the store
 //! cannot write, the journal fills up and the shard stops sending: an outcome is never thrown away.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use foldhash::HashSet;
@@ -25,6 +25,8 @@ pub const JOURNAL_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Journal {
     pending: Settlement,
+    /// Cursor rows, `None` to delete: the last word on each counts, and only that is written.
+    lagging: BTreeMap<SubscriptionKey, Option<Seq>>,
     bytes: usize,
     /// Since when something waits.
     since: Option<Mono>,
@@ -45,6 +47,7 @@ impl Journal {
     pub fn new(worker: usize, watermark: Seq) -> Self {
         Self {
             pending: Settlement { worker, serial: 1, ..Settlement::default() },
+            lagging: BTreeMap::new(),
             bytes: 0,
             since: None,
             under_way: None,
@@ -67,7 +70,11 @@ impl Journal {
     /// Everything is written.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.pending.is_empty() && self.under_way.is_none()
+        self.is_empty() && self.under_way.is_none()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.lagging.is_empty()
     }
 
     fn touch(&mut self, now: Mono) -> &mut Settlement {
@@ -125,11 +132,13 @@ impl Journal {
     }
 
     pub fn put_lagging(&mut self, now: Mono, subscription: SubscriptionKey, cursor: Seq) {
-        self.touch(now).lagging_put.push((subscription, cursor));
+        self.touch(now);
+        self.lagging.insert(subscription, Some(cursor));
     }
 
     pub fn delete_lagging(&mut self, now: Mono, subscription: SubscriptionKey) {
-        self.touch(now).lagging_delete.push(subscription);
+        self.touch(now);
+        self.lagging.insert(subscription, None);
     }
 
     pub fn dead(&mut self, now: Mono, row: DeadRow) {
@@ -146,7 +155,7 @@ impl Journal {
         if self.under_way.is_some() {
             return false;
         }
-        if self.pending.is_empty() {
+        if self.is_empty() {
             let waited = force || now.since(self.written_at) >= WATERMARK_AFTER;
             return watermark > self.written && waited;
         }
@@ -161,7 +170,7 @@ impl Journal {
         if self.under_way.is_some() {
             return None;
         }
-        if self.pending.is_empty() {
+        if self.is_empty() {
             return (watermark > self.written).then(|| self.written_at + WATERMARK_AFTER);
         }
         self.since.map(|since| since + SETTLE_AFTER)
@@ -175,6 +184,12 @@ impl Journal {
             ..Settlement::default()
         };
         let mut settlement = std::mem::replace(&mut self.pending, next);
+        for (subscription, cursor) in std::mem::take(&mut self.lagging) {
+            match cursor {
+                Some(cursor) => settlement.lagging_put.push((subscription, cursor)),
+                None => settlement.lagging_delete.push(subscription),
+            }
+        }
         settlement.watermark = watermark;
         self.written = watermark;
         self.written_at = now;

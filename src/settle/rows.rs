@@ -75,7 +75,7 @@ pub struct Settlement {
     /// Written before `retries_delete`: a row may be put and deleted in one settlement.
     pub retries_put: Vec<RetryRow>,
     pub retries_delete: Vec<RetryKey>,
-    /// Lowest seq that the cursor still covers.
+    /// Lowest seq that the cursor still covers. No subscription is both here and in `lagging_delete`.
     pub lagging_put: Vec<(SubscriptionKey, Seq)>,
     pub lagging_delete: Vec<SubscriptionKey>,
     pub dead_put: Vec<DeadRow>,
