@@ -3,6 +3,8 @@
 //! It reads the source as text, so it runs without the engine and says what is wrong by file and line.
 //! Code of tests is left out where it says so: tests may look at a clock.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test is what they are for")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,7 +87,7 @@ fn read(folder: &str, sources: &mut Vec<Source>) {
         let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
         if entry.file_type().unwrap().is_dir() {
             read(&path, sources);
-        } else if path.ends_with(".rs") {
+        } else if Path::new(&path).extension().is_some_and(|end| end == "rs") {
             sources.push(Source { text: fs::read_to_string(entry.path()).unwrap(), path: path.into() });
         }
     }
@@ -93,7 +95,9 @@ fn read(folder: &str, sources: &mut Vec<Source>) {
 
 fn sources(folders: &[&str]) -> Vec<Source> {
     let mut sources = Vec::new();
-    folders.iter().for_each(|folder| read(folder, &mut sources));
+    for folder in folders {
+        read(folder, &mut sources);
+    }
     sources.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(sources.len() > 10, "the source is not where it should be");
     sources

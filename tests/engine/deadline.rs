@@ -73,7 +73,9 @@ fn ten_milliseconds_hold_on_a_saturated_worker() {
         quantile(&mut durations, 0.5),
         quantile(&mut durations, 1.0),
     );
-    assert!(durations.iter().all(|took| *took >= DEADLINE), "none ends early");
+    // Whole milliseconds, and counted from a moment after the one that the deadline is counted from.
+    let earliest = quantile(&mut durations, 0.0);
+    assert!(earliest + Duration::from_millis(2) >= DEADLINE, "none ends early: {earliest:?}");
     assert!(p99 <= LATE_MAX, "{p99:?}");
     assert!(meanwhile > HANGING, "the worker was to be busy");
 }

@@ -1,5 +1,6 @@
 //! A client that writes HTTP/1.1 by hand, so that what goes over the wire is what the test says.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -91,7 +92,7 @@ pub fn call(
         body.len()
     );
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(request, "{name}: {value}\r\n");
     }
     request.push_str("\r\n");
     let mut bytes = request.into_bytes();

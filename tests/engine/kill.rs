@@ -71,7 +71,7 @@ impl Producer {
                 continue;
             };
             let ids: Vec<String> = (number..number + BATCH).map(|n| format!("k-{n}")).collect();
-            let kind = |n: usize| if n % 2 == 0 { "user.created" } else { "user.updated" };
+            let kind = |n: usize| if n.is_multiple_of(2) { "user.created" } else { "user.updated" };
             let mut events: Vec<_> =
                 ids.iter().enumerate().map(|(n, id)| event("acme", kind(n), id, "{}")).collect();
             let bad = format!("bad-{number}");
@@ -101,9 +101,9 @@ impl Producer {
     }
 }
 
-/// Fails the first attempt of one event in fifty.
+/// Fails the first attempt of some events.
 fn fickle(request: &crate::receiver::Request) -> Reply {
-    let unlucky = request.id.ends_with("7") && request.id.len() % 2 == 0 && request.id.contains('3');
+    let unlucky = request.id.ends_with('7') && request.id.len().is_multiple_of(2) && request.id.contains('3');
     if unlucky && request.attempt == 1 { Reply::Status(500) } else { Reply::Status(200) }
 }
 

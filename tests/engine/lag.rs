@@ -101,7 +101,10 @@ fn a_hanging_receiver_costs_a_cursor() {
         most >> 10
     );
     assert!(most.saturating_sub(half) < GROWTH_MAX_KIB, "memory grew from {half} to {most} KiB");
-    assert_ne!(engine.subscription("acme", &sub)["health"]["state"], "healthy");
+    until_within("the subscription to be failing", PATIENCE, || {
+        let health = engine.subscription("acme", &sub)["health"].clone();
+        if health["state"] == "failing" { Ok(()) } else { Err(health) }
+    });
     engine.until_metric("postrider_lagging_subscriptions", PATIENCE, |lagging| lagging == 1.0);
 
     well.store(true, Ordering::SeqCst);

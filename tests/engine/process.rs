@@ -81,7 +81,6 @@ pub struct Engine {
     lines: Arc<Mutex<Vec<String>>>,
     pub admin: SocketAddr,
     pub socket: PathBuf,
-    pub data_dir: PathBuf,
     pub token: String,
     /// From the start of the process to its line.
     pub ready_after: Duration,
@@ -149,7 +148,6 @@ impl Engine {
             lines,
             admin: admin.unwrap_or_else(|| panic!("no address in {ready:?}")),
             socket: data_dir.join("ingest.sock"),
-            data_dir,
             token,
             ready_after,
         })

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,9 @@ pub struct Request {
     pub body: Vec<u8>,
     pub id: String,
     pub attempt: u16,
-    pub subscription: String,
     /// The signature holds.
     pub valid: bool,
     pub at: Instant,
-    /// The number of the connection that it came over.
-    pub connection: usize,
 }
 
 impl Request {
@@ -90,7 +87,6 @@ struct Shared {
     changed: Condvar,
     released: AtomicBool,
     closed: AtomicBool,
-    connections: AtomicUsize,
 }
 
 pub struct Receiver {
@@ -115,8 +111,7 @@ impl Receiver {
                     return;
                 }
                 let shared = Arc::clone(&accepting);
-                let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-                std::thread::spawn(move || shared.serve(stream, number));
+                std::thread::spawn(move || shared.serve(stream));
             }
         });
         Self { address, shared }
@@ -189,11 +184,11 @@ impl Drop for Receiver {
 }
 
 impl Shared {
-    fn serve(&self, stream: TcpStream, connection: usize) {
+    fn serve(&self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let mut stream = BufReader::new(stream);
         while !self.closed.load(Ordering::Relaxed) {
-            let Some(request) = self.read(&mut stream, connection) else { return };
+            let Some(request) = self.read(&mut stream) else { return };
             let behaviour = self.behaviours.read().unwrap().get(&request.path).cloned();
             let reply = behaviour.map_or(Reply::Status(200), |behaviour| behaviour(&request));
             if !self.reply(request, &reply, &mut stream) {
@@ -202,7 +197,7 @@ impl Shared {
         }
     }
 
-    fn read(&self, stream: &mut BufReader<TcpStream>, connection: usize) -> Option<Request> {
+    fn read(&self, stream: &mut BufReader<TcpStream>) -> Option<Request> {
         let (first, headers) = read_head(stream).ok()?;
         let body = read_body(stream, &headers).ok()?;
         let at = Instant::now();
@@ -221,10 +216,8 @@ impl Shared {
             headers,
             body,
             id,
-            subscription,
             valid,
             at,
-            connection,
         })
     }
 

@@ -112,7 +112,7 @@ fn damage_is_reported_and_not_made_worse() {
     send(&engine, 2000, 10);
     assert_eq!(engine.terminate(), Some(0));
     let store = dir.path().join("data/store");
-    let tables = files(&store, |name| name.ends_with(".sst"));
+    let tables = files(&store, |name| Path::new(name).extension().is_some_and(|end| end == "sst"));
     let largest =
         tables.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).expect("a table").clone();
     let manifest = files(&store, |name| name.starts_with("MANIFEST")).pop().expect("a manifest");
