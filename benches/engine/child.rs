@@ -37,9 +37,10 @@ impl Engine {
         let socket = path.join("ingest.sock");
         let config = path.join("config.toml");
         let text = format!(
-            "data_dir = {data:?}\n[ingest]\nsocket = {socket:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+            "data_dir = \"{data}\"\n[ingest]\nsocket = \"{ingest}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n{extra}\n",
-            data = path.join("data"),
+            data = path.join("data").display(),
+            ingest = socket.display(),
         );
         std::fs::write(&config, text).expect("a configuration");
         // Another build of the same engine, for figures before and after a change.

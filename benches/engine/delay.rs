@@ -23,7 +23,7 @@ const FILE_LEN: usize = 16 << 20;
 fn until(at: Instant) {
     let rest = at.saturating_duration_since(Instant::now());
     if rest > Duration::from_micros(100) {
-        std::thread::sleep(rest - Duration::from_micros(80));
+        std::thread::sleep(rest.saturating_sub(Duration::from_micros(80)));
     }
     while Instant::now() < at {
         std::hint::spin_loop();

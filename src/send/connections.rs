@@ -101,7 +101,7 @@ impl Pool {
         let id = first.or_else(|| connection.host.waiting.borrow_mut().pop_front());
         match id.and_then(|id| self.take_waiting(id)) {
             Some(flight) => self.dispatch(connection, flight),
-            None => self.park(connection, now),
+            None => Self::park(connection, now),
         }
     }
 
@@ -254,11 +254,11 @@ impl Pool {
         match id.and_then(|id| self.take_waiting(id)) {
             Some(flight) => self.dispatch(connection, flight),
             None if !self.starved.borrow().is_empty() => self.close(connection, CloseReason::Evicted),
-            None => self.park(connection, now),
+            None => Self::park(connection, now),
         }
     }
 
-    fn park(&self, connection: &Rc<Connection>, now: Mono) {
+    fn park(connection: &Rc<Connection>, now: Mono) {
         connection.idle_since.set(now);
         *connection.state.borrow_mut() = State::Idle;
         connection.host.idle.borrow_mut().push(connection.clone());
