@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// An event's memory is taken by one thread and given back by another, a dozen pieces for each delivery:
+/// what the system's allocator is slowest at (see BENCHMARKS.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     postrider::cli::run()
 }

@@ -1,6 +1,6 @@
 //! The engine: the real binary in a child process, on a fresh store.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -37,9 +37,10 @@ impl Engine {
         let socket = path.join("ingest.sock");
         let config = path.join("config.toml");
         let text = format!(
-            "data_dir = {data:?}\n[ingest]\nsocket = {socket:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+            "data_dir = \"{data}\"\n[ingest]\nsocket = \"{ingest}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n{extra}\n",
-            data = path.join("data"),
+            data = path.join("data").display(),
+            ingest = socket.display(),
         );
         std::fs::write(&config, text).expect("a configuration");
         // Another build of the same engine, for figures before and after a change.
@@ -50,15 +51,14 @@ impl Engine {
             .env("POSTRIDER_OPERATOR_TOKEN", TOKEN)
             .env("POSTRIDER_LOG", "warn")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the engine starts");
-        let mut said = BufReader::new(child.stdout.take().expect("its stdout"));
-        let mut ready = String::new();
-        said.read_line(&mut ready).expect("a line when it is ready");
+        let mut said = BufReader::new(child.stderr.take().expect("its stderr")).lines().map_while(Result::ok);
+        let ready = said.find(|line| line.contains(" is ready: ")).expect("a line when it is ready");
         let admin = ready.trim().rsplit("http://").next().unwrap_or_default().to_owned();
-        assert!(ready.contains("is ready"), "the engine said {ready:?}");
-        std::thread::spawn(move || drop(said.read_to_string(&mut ready)));
+        // Whatever it says later is worth seeing.
+        std::thread::spawn(move || said.for_each(|line| eprintln!("{line}")));
         Self { child, socket, admin, _directory: directory }
     }
 

@@ -23,7 +23,7 @@ const FILE_LEN: usize = 16 << 20;
 fn until(at: Instant) {
     let rest = at.saturating_duration_since(Instant::now());
     if rest > Duration::from_micros(100) {
-        std::thread::sleep(rest - Duration::from_micros(80));
+        std::thread::sleep(rest.saturating_sub(Duration::from_micros(80)));
     }
     while Instant::now() < at {
         std::hint::spin_loop();
@@ -107,7 +107,7 @@ pub fn run(table: &mut Table) {
             figure: format!("event sent → delivery on the wire, {EVENTS_PER_S} events/s one by one, {name}"),
             measured: format!("{delay:.2} ms"),
             reference: format!("fsync {name} {fsync:.2} ms"),
-            ratio: format!("+ {:.2} ms", delay - syncs * fsync),
+            ratio: format!("{:+.2} ms", delay - syncs * fsync),
             bar: format!("≤ {syncs} fsync + {slack_ms} ms"),
             holds: Some(delay <= syncs * fsync + slack_ms),
         });

@@ -329,6 +329,9 @@ fn db_options(options: &DbOptions) -> Options {
     db
 }
 
+/// How much faster than by default LZ4 goes over events, and how much less it finds.
+const EVENTS_ACCELERATION: i32 = 8;
+
 fn family_options(family: Family, options: &DbOptions, cache: &Cache, floors: &Arc<Floors>) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -349,6 +352,10 @@ fn family_options(family: Family, options: &DbOptions, cache: &Cache, floors: &A
     cf.set_max_write_buffer_number(3);
     cf.set_arena_block_size(64 << 10);
     cf.set_compression_type(compression);
+    if family == Family::Events {
+        // Nearly all bytes are here: LZ4 in its faster steps (negative levels are its acceleration).
+        cf.set_compression_options(-14, -EVENTS_ACCELERATION, 0, 0);
+    }
     cf.set_target_file_size_base(32 << 20);
     if family.has_floor() {
         cf.set_compaction_filter_factory(FloorFactory(Arc::clone(floors)));

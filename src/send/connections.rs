@@ -94,13 +94,14 @@ impl Pool {
     pub(super) fn opened(self: &Rc<Self>, connection: &Rc<Connection>, send: SendRequest<Body>) {
         self.leave_opening(connection);
         self.count(|counts| counts.opened += 1);
-        connection.opened.set(self.now());
+        let now = self.now();
+        connection.opened.set(now);
         *connection.send.borrow_mut() = Some(send);
         let first = connection.host.waiting_new.borrow_mut().pop_front();
         let id = first.or_else(|| connection.host.waiting.borrow_mut().pop_front());
         match id.and_then(|id| self.take_waiting(id)) {
             Some(flight) => self.dispatch(connection, flight),
-            None => self.park(connection),
+            None => Self::park(connection, now),
         }
     }
 
@@ -151,6 +152,8 @@ impl Pool {
     /// Takes the answer as far as it has come. `ended`: nothing more will be read or written.
     pub(super) fn advance(self: &Rc<Self>, connection: &Rc<Connection>, ended: bool) {
         let cx = &mut Context::from_waker(Waker::noop());
+        // Head and end of an answer mostly come together: one look at the clock is enough for both.
+        let mut seen_at = None;
         loop {
             let next = match connection.state.replace(State::Nothing) {
                 State::Nothing => return,
@@ -159,7 +162,8 @@ impl Pool {
                 State::Head { flight, mut response } => match response.as_mut().poll(cx) {
                     Poll::Ready(Ok(response)) => {
                         let (head, body) = response.into_parts();
-                        let answer = Box::new(Answer::new(&head, &flight.job, self.now()));
+                        let now = *seen_at.insert(self.now());
+                        let answer = Box::new(Answer::new(&head, &flight.job, now));
                         *connection.state.borrow_mut() = State::Body { flight, answer, body };
                         continue;
                     }
@@ -175,7 +179,8 @@ impl Pool {
                         Progress::Pending => State::Body { flight, answer, body },
                         Progress::Ended => {
                             self.complete(flight.job.id, answer.finish(&flight.job, false));
-                            return self.released(connection, ended);
+                            let now = seen_at.unwrap_or_else(|| self.now());
+                            return self.released(connection, ended, now);
                         }
                         Progress::Broken => {
                             self.complete(flight.job.id, answer.finish(&flight.job, true));
@@ -238,23 +243,23 @@ impl Pool {
     }
 
     /// A connection whose answer is complete: the next job, a rest, or the end.
-    fn released(self: &Rc<Self>, connection: &Rc<Connection>, ended: bool) {
+    fn released(self: &Rc<Self>, connection: &Rc<Connection>, ended: bool, now: Mono) {
         if ended || !connection.is_ready() {
             return self.close(connection, CloseReason::Peer);
         }
-        if self.now().since(connection.opened.get()) >= self.options.age_max {
+        if now.since(connection.opened.get()) >= self.options.age_max {
             return self.close(connection, CloseReason::Age);
         }
         let id = connection.host.waiting.borrow_mut().pop_front();
         match id.and_then(|id| self.take_waiting(id)) {
             Some(flight) => self.dispatch(connection, flight),
             None if !self.starved.borrow().is_empty() => self.close(connection, CloseReason::Evicted),
-            None => self.park(connection),
+            None => Self::park(connection, now),
         }
     }
 
-    fn park(&self, connection: &Rc<Connection>) {
-        connection.idle_since.set(self.now());
+    fn park(connection: &Rc<Connection>, now: Mono) {
+        connection.idle_since.set(now);
         *connection.state.borrow_mut() = State::Idle;
         connection.host.idle.borrow_mut().push(connection.clone());
     }

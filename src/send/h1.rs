@@ -28,8 +28,9 @@ use crate::model::{AttemptError, ErrorKind};
 
 /// Bytes of an answer's headers at most.
 pub const HEAD_LEN_MAX: usize = 32 * 1024;
-/// Header lines of an answer at most.
-pub const HEAD_LINES_MAX: usize = 128;
+/// Header lines of an answer at most. This is hyper's own bound: told any bound, it would take memory for
+/// that many lines at each answer, twice.
+pub const HEAD_LINES_MAX: usize = 100;
 /// Bytes that may be read for one answer beside its body: its head, interim answers (1xx) before it,
 /// the framing of chunks. It ends a flood of any of them.
 pub(super) const OVERHEAD_LEN_MAX: usize = 4 * HEAD_LEN_MAX;
@@ -46,7 +47,7 @@ pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>) {
     };
     let io = Io { stream, scratch: pool.scratch.clone(), connection: connection.clone() };
     let mut builder = Builder::new();
-    builder.max_buf_size(HEAD_LEN_MAX).max_header_size(HEAD_LEN_MAX).max_headers(HEAD_LINES_MAX);
+    builder.max_buf_size(HEAD_LEN_MAX).max_header_size(HEAD_LEN_MAX);
     match builder.handshake(io).await {
         Ok((send, http)) => {
             pool.opened(&connection, send);
