@@ -5,7 +5,7 @@
 //! Deliberately absent: resolving names and judging addresses, which is `send`'s work at each attempt.
 
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use url::{Host, Url};
 
@@ -163,7 +163,8 @@ fn request_target(written: &str) -> Box<str> {
         let ascii = part.trim_end_matches(|c: char| !c.is_ascii());
         target.push_str(ascii);
         for byte in part.bytes().skip(ascii.len()) {
-            target.push_str(&format!("%{byte:02X}"));
+            // Writing to a string does not fail.
+            let _ = write!(target, "%{byte:02X}");
         }
     }
     target.into()
