@@ -21,7 +21,8 @@ pub struct OptionalJson(pub Option<Value>);
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
+    // No other `+json`: a JSON Patch, say, means something else than what would be done with it.
+    matches!(media.as_str(), "application/json" | "application/merge-patch+json")
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, Problem> {

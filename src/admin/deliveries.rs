@@ -279,6 +279,8 @@ fn attempt_view(sub: &Subscription, event: &Event, attempt: Attempt) -> AttemptV
         header("postrider-subscription", sub.id.as_str()),
         header("postrider-attempt", attempt.number.to_string()),
     ];
+    // A custom header takes the place of one that stands here, as it does in the request.
+    headers.retain(|own| !sub.headers.iter().any(|custom| custom.name.eq_ignore_ascii_case(&own.name)));
     headers.extend(masked(sub));
     let response = attempt.response.map(|response| ResponseView {
         headers: response

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
 use self::show::{Delivery, Signature};
-use super::{Done, print, say};
+use super::{Done, Failure, print, say};
 use crate::rt::clock;
 use crate::send::verify::{decode_secret, is_fresh, verify};
 
@@ -80,7 +80,10 @@ pub(super) fn run(args: &ListenArgs) -> Done {
     let (mut ended, on_signal) = signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port))).await?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))?;
         print(&format!("listening on http://{} (Ctrl-C ends)\n", listener.local_addr()?))?;
         let mut signal = UnixStream::from_std(on_signal)?;
         tokio::select! {
@@ -88,7 +91,7 @@ pub(super) fn run(args: &ListenArgs) -> Done {
             _ = signal.read_u8() => {}
         }
         ended.release();
-        Ok::<(), std::io::Error>(())
+        Ok::<(), Failure>(())
     })?;
     print(&format!("received {}\n", receiver.received.load(Ordering::Relaxed)))?;
     Ok(ExitCode::SUCCESS)

@@ -55,7 +55,11 @@ enum Command {
 
 /// Reads the process's arguments, does what they say, and says how it went.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let done = match cli.command {
         Command::Serve { config } => serve::run(config.as_deref()),
         Command::Demo(args) => demo::run(&args),
         Command::Send(args) => send::run(&args),
@@ -69,6 +73,26 @@ pub fn run() -> ExitCode {
         }
         ExitCode::FAILURE
     })
+}
+
+/// Help and version as clap prints them; an error in one line.
+fn explain(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        say(&usage_line(&error.render().to_string()));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// What clap says before it goes on about usage: one paragraph, and tips in others.
+fn usage_line(rendered: &str) -> String {
+    let text = rendered.trim_start_matches("error: ");
+    let said = text.split("\n\nUsage:").next().unwrap_or_default();
+    let said = said.split("\n\nFor more information").next().unwrap_or_default();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    format!("postrider: {} (see --help)", words.join(" "))
 }
 
 /// What a command comes to.
@@ -157,6 +181,25 @@ mod tests {
         check("postrider event-types --json", true);
         check("postrider", false);
         check("postrider unknown", false);
+    }
+
+    #[test]
+    fn an_error_in_the_arguments_is_one_line() {
+        let check = |line: &str, want: &str| {
+            let error = Cli::try_parse_from(line.split(' ')).expect_err("wrong arguments");
+            assert_eq!(usage_line(&error.render().to_string()), want);
+        };
+        check("postrider nope", "postrider: unrecognized subcommand 'nope' (see --help)");
+        check(
+            "postrider serve --confg x",
+            "postrider: unexpected argument '--confg' found tip: a similar argument exists: '--config' (see --help)",
+        );
+        check("postrider send --account a", {
+            "postrider: the following required arguments were not provided: --type <TYPE> --data <JSON> (see --help)"
+        });
+        check("postrider listen --status 99", {
+            "postrider: invalid value '99' for '--status <CODE>': 99 is not in 200..=599 (see --help)"
+        });
     }
 
     #[test]

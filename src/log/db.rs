@@ -48,7 +48,6 @@ impl Db {
             .map_err(|error| classify(&options.path, &error))?;
         let db = Self { inner, path: options.path.clone() };
         db.check_format(fresh)?;
-        perf::set_perf_stats(perf::PerfStatsLevel::EnableTime);
         Ok(db)
     }
 
@@ -104,6 +103,8 @@ impl Db {
     pub fn write(&self, batch: Batch<'_>, sync: bool) -> Result<u64, StoreError> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
+        // The level belongs to the thread, and who writes is not who opened.
+        perf::set_perf_stats(perf::PerfStatsLevel::EnableTime);
         let mut context = perf::PerfContext::default();
         context.reset();
         self.inner.write_opt(batch.inner, &options).map_err(|error| self.error(&error))?;

@@ -5,7 +5,7 @@
 //! Deliberately absent: resolving names and judging addresses, which is `send`'s work at each attempt.
 
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use url::{Host, Url};
 
@@ -99,9 +99,15 @@ impl CallbackUrl {
         if let Some(violation) = violation.get() {
             return Err(UrlError::Syntax(violation.description().to_owned()));
         }
+        let (written, target) = split(text);
         let host: Box<str> = match url.host() {
             Some(Host::Domain(name)) => name.into(),
-            Some(Host::Ipv4(address)) => address.to_string().into(),
+            Some(Host::Ipv4(address)) => {
+                if !is_plain_ipv4(written) {
+                    return Err(UrlError::Syntax(format!("write the address as {address}")));
+                }
+                address.to_string().into()
+            }
             Some(Host::Ipv6(address)) => address.to_string().into(),
             None => return Err(UrlError::NotAbsolute("no host".to_owned())),
         };
@@ -110,15 +116,11 @@ impl CallbackUrl {
             Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
             None => url.host_str().unwrap_or_default().to_owned(),
         };
-        let target = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
         Ok(Self {
             text: text.into(),
             authority: Authority { tls, host, port },
             host_header: host_header.into(),
-            target: target.into(),
+            target: request_target(target),
         })
     }
 
@@ -141,6 +143,41 @@ impl CallbackUrl {
     pub fn target(&self) -> &str {
         &self.target
     }
+}
+
+/// The host and port as written, and what comes after them. Of text that parsed without a violation:
+/// then `//` stands before the authority, and nothing but `/` or `?` ends it.
+fn split(text: &str) -> (&str, &str) {
+    let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
+    rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
+}
+
+/// Path and query as they were written; only what no request line can hold is percent-encoded, and a
+/// missing path is `/`. The parser's own text will not do: it resolves `..` and encodes quotes.
+fn request_target(written: &str) -> Box<str> {
+    let mut target = String::with_capacity(written.len() + 1);
+    if !written.starts_with('/') {
+        target.push('/');
+    }
+    for part in written.split_inclusive(|c: char| !c.is_ascii()) {
+        let ascii = part.trim_end_matches(|c: char| !c.is_ascii());
+        target.push_str(ascii);
+        for byte in part.bytes().skip(ascii.len()) {
+            // Writing to a string does not fail.
+            let _ = write!(target, "%{byte:02X}");
+        }
+    }
+    target.into()
+}
+
+/// Whether an IPv4 address is written without any of the standard's IPv4 validation errors, which the
+/// parser does not tell of: octal or hexadecimal parts, parts above 255, an empty part at the end.
+fn is_plain_ipv4(authority: &str) -> bool {
+    let host = authority.split(':').next().unwrap_or_default();
+    host.split('.').all(|part| {
+        let padded = part.len() > 1 && part.starts_with('0');
+        !padded && part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u8>().is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -166,6 +203,14 @@ mod tests {
         check("http://127.0.0.1:9000/x", "http://127.0.0.1:9000", "127.0.0.1:9000", "/x");
         check("http://[::1]:81/", "http://[::1]:81", "[::1]:81", "/");
         check("https://example.com:443/a", "https://example.com:443", "example.com", "/a");
+        check("https://example.com?q", "https://example.com:443", "example.com", "/?q");
+        check("https://example.com/a/../b/%2e%2E/?q='x'&//", "https://example.com:443", "example.com", {
+            "/a/../b/%2e%2E/?q='x'&//"
+        });
+        check("https://example.com/é?ü=日", "https://example.com:443", "example.com", {
+            "/%C3%A9?%C3%BC=%E6%97%A5"
+        });
+        check("http://127.1/", "http://127.0.0.1:80", "127.0.0.1", "/");
     }
 
     #[test]
@@ -185,6 +230,9 @@ mod tests {
         check("https://example.com/a b", "cleanly");
         check(" https://example.com/", "cleanly");
         check("https:///example.com/", "cleanly");
+        for host in ["0x7f.0.0.1", "0177.0.0.1", "2130706433", "127.0.0.1.", "127.65535", "127.00.0.1"] {
+            check(&format!("http://{host}/"), "cleanly");
+        }
         check(&format!("https://example.com/{}", "x".repeat(2048)), "2048");
     }
 }

@@ -1,7 +1,7 @@
 //! Custom headers: which names and values an Account Owner may set (contract §4).
 //!
-//! Names are kept in lower case: HTTP does not tell case apart and HTTP/2 has lower case only, so a
-//! receiver sees the same name over both. Values are masked wherever they are shown; a masked value that
+//! Names are shown as they were written and compared without case, as HTTP compares them; on the wire they
+//! are in lower case, so that a receiver sees the same name over HTTP/1.1 and HTTP/2. Values are masked wherever they are shown; a masked value that
 //! is sent back stands for the stored one. [`MASKED`] itself can never be a value, since obs-text is refused.
 
 use serde_json::Value;
@@ -18,7 +18,8 @@ pub const HEADER_VALUE_LEN_MAX: usize = 4096;
 /// What stands where a value is not shown.
 pub const MASKED: &str = "••••••";
 
-const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+const HOP_BY_HOP: [&str; 7] =
+    ["connection", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 const FRAMING: [&str; 3] = ["host", "content-length", "content-type"];
 const RESERVED_PREFIXES: [&str; 3] = ["webhook-", "postrider-", "proxy-"];
 
@@ -44,7 +45,7 @@ pub fn parse(value: &Value, errors: &mut Errors) -> Option<Vec<GivenHeader>> {
     for (index, item) in items.iter().enumerate() {
         let prefix = format!("headers[{index}].");
         let Some(header) = parse_one(item, &prefix, errors) else { continue };
-        if headers.iter().any(|other| other.name == header.name) {
+        if headers.iter().any(|other| other.name.eq_ignore_ascii_case(&header.name)) {
             errors.add(format!("{prefix}name"), format!("{} is given twice", quoted(&header.name)));
         } else {
             headers.push(header);
@@ -58,7 +59,7 @@ fn parse_one(item: &Value, prefix: &str, errors: &mut Errors) -> Option<GivenHea
     object.only(&["name", "value"], &[], errors);
     let name = member(&object, "name", errors).and_then(|name| {
         check_name(&name).map_err(|message| errors.add(object.path("name"), message)).ok()?;
-        Some(name.to_ascii_lowercase())
+        Some(name)
     });
     let value = member(&object, "value", errors).and_then(|value| {
         if value == MASKED {
@@ -121,7 +122,8 @@ fn check_value(value: &str) -> Result<(), String> {
 pub fn unmask(given: &[GivenHeader], stored: &[CustomHeader], errors: &mut Errors) -> Vec<CustomHeader> {
     let mut headers = Vec::with_capacity(given.len());
     for (index, header) in given.iter().enumerate() {
-        let kept = || stored.iter().find(|old| old.name == header.name).map(|old| old.value.clone());
+        let same = |old: &&CustomHeader| old.name.eq_ignore_ascii_case(&header.name);
+        let kept = || stored.iter().find(same).map(|old| old.value.clone());
         match header.value.clone().or_else(kept) {
             Some(value) => headers.push(CustomHeader { name: header.name.clone(), value }),
             None => errors.add(
@@ -166,6 +168,7 @@ mod tests {
         }
         check("Transfer-Encoding", "x", Err(("name", "set by the connection")));
         check("upgrade", "x", Err(("name", "set by the connection")));
+        check("HTTP2-Settings", "x", Err(("name", "set by the connection")));
         check("Proxy-Authorization", "x", Err(("name", "reserved")));
         check("Webhook-Id", "x", Err(("name", "reserved")));
         check("postrider-x", "x", Err(("name", "reserved")));
@@ -221,7 +224,7 @@ mod tests {
         )
         .expect("an array");
         let headers = unmask(&given, &stored, &mut errors);
-        assert_eq!(headers, stored);
+        assert_eq!(headers, [CustomHeader { name: "X-Key".to_owned(), value: "secret".to_owned() }]);
         let errors = errors.into_result(Some(())).expect_err("x-new has none");
         assert_eq!(errors[0].field, "headers[1].value");
     }

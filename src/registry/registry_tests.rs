@@ -103,7 +103,7 @@ fn a_subscription_is_made_with_its_account() {
     assert_eq!((sub.version, sub.created_at, sub.updated_at), (1, UnixMillis(1011), UnixMillis(1011)));
     assert_eq!((sub.delivery.timeout, sub.delivery.max_in_flight), (Duration::from_millis(9), 64));
     assert_eq!(sub.secret.len(), SECRET_LEN);
-    assert_eq!(sub.headers[0].name, "x-a");
+    assert_eq!(sub.headers[0].name, "X-A", "shown as it was written");
     assert!(sub.wants(USER, Seq(11)) && !sub.wants(USER, Seq(10)), "nothing from before it was made");
     let again = bench.create("acme", &json!({}));
     assert_eq!(again.account, sub.account);
@@ -167,7 +167,7 @@ fn masked_values_keep_what_is_stored() {
     let back = json!({"headers": [{"name": "X-B", "value": MASKED}, {"name": "x-a", "value": "new"}]});
     let sub = bench.patch(&sub, &back).expect("patched");
     let headers: Vec<_> = sub.headers.iter().map(|h| (h.name.as_str(), h.value.as_str())).collect();
-    assert_eq!(headers, [("x-b", "2"), ("x-a", "new")]);
+    assert_eq!(headers, [("X-B", "2"), ("x-a", "new")]);
     let error = bench.patch(&sub, &json!({"headers": [{"name": "x-c", "value": MASKED}]}));
     assert!(matches!(error, Err(ChangeError::Invalid(errors)) if errors[0].field == "headers[0].value"));
     let sub = bench.patch(&sub, &json!({"headers": null, "delivery": {"timeoutMs": 5}})).expect("patched");

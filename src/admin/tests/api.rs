@@ -51,7 +51,9 @@ fn refusals_are_problems() {
     check("POST", subs, &[], Some("{"), 400, "malformed_json", &[]);
     check("POST", subs, &[], Some(""), 400, "malformed_json", &[]);
     check("POST", subs, &[("content-type", "")], None, 415, "unsupported_media_type", &[]);
-    check("POST", subs, &[("content-type", "text/plain")], Some("{}"), 415, "unsupported_media_type", &[]);
+    for other in ["text/plain", "application/json-patch+json", "application/problem+json"] {
+        check("POST", subs, &[("content-type", other)], Some("{}"), 415, "unsupported_media_type", &[]);
+    }
     let large = "x".repeat(256 * 1024 + 1);
     check("POST", subs, &[], Some(&large), 413, "body_too_large", &[]);
     check("POST", subs, &[], Some("[]"), 422, "validation_failed", &["body"]);
@@ -102,7 +104,7 @@ fn a_subscription_lives_and_dies() {
     let want = json!({
         "id": sub["id"], "accountId": "acme", "name": "Slack relay", "callbackUrl": "https://example.com/hook",
         "events": ["device.registered", "user.*"],
-        "headers": [{"name": "x-api-key", "value": "••••••"}],
+        "headers": [{"name": "X-Api-Key", "value": "••••••"}],
         "description": "", "status": "active", "disabledReason": null,
         "delivery": {"timeoutMs": 15000, "maxInFlight": 64, "ratePerSecond": null, "ordering": "none", "onBlocked": "block", "signature": "v1"},
         "filter": null,

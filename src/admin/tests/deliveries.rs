@@ -151,7 +151,7 @@ fn attempts_are_shown_without_what_is_secret() {
             {"name": "webhook-timestamp", "value": "1"},
             {"name": "postrider-subscription", "value": id},
             {"name": "postrider-attempt", "value": "1"},
-            {"name": "x-key", "value": "••••••"},
+            {"name": "X-Key", "value": "••••••"},
         ]},
         "response": {"headers": [{"name": "server", "value": "x"}, {"name": "content-type", "value": "text/plain"}],
             "body": "oops \u{fffd}", "truncated": true},
@@ -162,6 +162,23 @@ fn attempts_are_shown_without_what_is_secret() {
     for none in ["e2", "e3", "a%20b"] {
         bench.call("GET", &format!("{base}/{none}/attempts"), None).problem(404, "not_found");
     }
+}
+
+#[test]
+fn a_custom_header_is_shown_in_the_place_of_the_one_it_replaces() {
+    let bench = Bench::new();
+    let (key, id) = subscribe(&bench, &json!(["user.*"]));
+    let patch = json!({"headers": [{"name": "User-Agent", "value": "mine"}]});
+    bench.call("PATCH", &format!("/api/v1/accounts/acme/subscriptions/{id}"), Some(&patch));
+    let seq = bench.event("acme", "e1", "user.created");
+    attempt(&bench, key, seq, 1, Disposition::Delivered);
+    let answer = bench.get(&format!("/api/v1/accounts/acme/subscriptions/{id}/deliveries/e1/attempts"));
+    let headers = answer["items"][0]["request"]["headers"].as_array().expect("headers");
+    let agents: Vec<_> = headers
+        .iter()
+        .filter(|header| header["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case("user-agent")))
+        .collect();
+    assert_eq!(agents, [&json!({"name": "User-Agent", "value": "••••••"})]);
 }
 
 #[test]

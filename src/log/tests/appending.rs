@@ -3,6 +3,7 @@
 use Appended::{Accepted, Duplicate};
 
 use super::*;
+use crate::log::db::Family;
 
 #[test]
 fn append_and_read_back() {
@@ -121,4 +122,20 @@ fn stopping_refuses_the_rest() {
         assert!(!matches!(answer.blocking_recv(), Ok(Ok(_))), "nothing is taken after the stop");
     }
     drop(rig);
+}
+
+#[test]
+fn the_time_of_an_fsync_is_measured_on_any_thread() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let rig = Rig::at(dir.path());
+    let write = || {
+        rig.store.with(|db| {
+            let mut batch = db.batch()?;
+            batch.put(Family::Meta, b"\xfftest", b"x");
+            db.write(batch, true)
+        })
+    };
+    let nanos = std::thread::scope(|scope| scope.spawn(write).join().expect("no panic")).expect("is written");
+    assert!(nanos > 0);
+    rig.stop();
 }

@@ -58,7 +58,7 @@ fn a_literal_address_is_judged_too() {
     check("http://[::ffff:a9fe:a9fe]/", ErrorKind::Egress, "metadata");
     check("http://[::1]:9/", ErrorKind::Egress, "loopback");
     check("http://10.0.0.1/", ErrorKind::Egress, "private use");
-    check("http://0x7f000001:1/", ErrorKind::Connect, "refused");
+    check("http://127.1:1/", ErrorKind::Connect, "refused");
     check("https://127.0.0.1/", ErrorKind::Tls, "no TLS");
 }
 
