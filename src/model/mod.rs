@@ -23,8 +23,8 @@ pub use mask::{EventMask, TypeBit};
 pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
 pub use refused::Refused;
 pub use subscription::{
-    CustomHeader, DeliveryOptions, DisabledReason, Epoch, OnBlocked, Ordering, SignatureScheme, Status,
-    Subscription,
+    ClientIdentity, CustomHeader, DeliveryOptions, DisabledReason, Epoch, OnBlocked, Ordering,
+    SignatureScheme, Status, Subscription,
 };
 pub use time::{Mono, Now, UnixMillis};
 pub use url::{Authority, CallbackUrl};

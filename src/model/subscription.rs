@@ -4,6 +4,8 @@
 //! was decided when the log took the event, so recovery and catching up must ask what was wanted
 //! *then*, whatever the record says now.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Seq;
@@ -86,6 +88,21 @@ pub struct CustomHeader {
     pub value: String,
 }
 
+/// A certificate with its key, shown to receivers that ask for one (mTLS). `Debug` never shows the key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The chain, PEM, leaf first.
+    pub certificate: String,
+    /// The leaf's private key, PEM.
+    pub key: String,
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
 /// What was wanted from a place in the log on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Epoch {
@@ -111,6 +128,7 @@ pub struct Subscription {
     pub delivery: DeliveryOptions,
     /// Raw key bytes of the `whsec_` secret, 24 to 64.
     pub secret: Vec<u8>,
+    pub client_identity: Option<Arc<ClientIdentity>>,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
     /// Goes up by one with each change.
@@ -180,6 +198,7 @@ pub(crate) mod tests {
                 signature: SignatureScheme::V1,
             },
             secret: vec![7; 32],
+            client_identity: None,
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),
             version: 1,

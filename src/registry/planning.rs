@@ -182,6 +182,7 @@ impl Registry {
             disabled_reason: None,
             delivery: draft.delivery.apply(defaults, defaults),
             secret: secret.to_vec(),
+            client_identity: None,
             created_at: at.now,
             updated_at: at.now,
             version: 1,

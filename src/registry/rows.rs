@@ -285,6 +285,7 @@ fn read_subscription(
         disabled_reason,
         delivery,
         secret: record.secret,
+        client_identity: None,
         created_at: UnixMillis(record.created_at),
         updated_at: UnixMillis(record.updated_at),
         version: record.version,
