@@ -42,6 +42,7 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
             signature: SignatureScheme::V1,
         },
         secret: vec![7; 24],
+        client_identity: None,
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),
         version: 1,

@@ -100,6 +100,7 @@ impl World {
                 signature: SignatureScheme::V1,
             },
             secret: vec![1; 32],
+            client_identity: None,
             created_at: self.now().wall,
             updated_at: self.now().wall,
             version: 0,
