@@ -8,6 +8,7 @@
 //! Drain order for the shell, after any input: `poll_action` until `None`, then `poll_settlement`,
 //! then sleep until `next_wake` or the next input.
 
+pub mod breaker;
 pub mod flight;
 pub mod journal;
 pub mod lane;
@@ -22,6 +23,7 @@ mod intake;
 mod observe;
 mod outcomes;
 
+pub use breaker::{BreakerPolicy, BreakerState};
 pub use flight::FlightId;
 pub use lane::Health;
 pub use observe::Counts;
