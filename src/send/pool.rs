@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
+use super::dial::Dialer;
 use super::dns::ResolverHandle;
 use super::h1;
 use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
@@ -75,8 +76,8 @@ impl Sender {
     #[must_use]
     pub fn new(options: SendOptions, resolver: ResolverHandle) -> Self {
         Self(Rc::new(Pool {
+            dialer: Dialer::new(options.egress.clone(), resolver),
             options,
-            resolver,
             scratch: Rc::new(RefCell::new(vec![0; h1::SCRATCH_LEN])),
             stamp: RefCell::new(Stamp::new()),
             prepared: RefCell::default(),
@@ -161,7 +162,7 @@ pub(super) enum Place {
 /// The state behind a [`Sender`], shared with the tasks of its connections.
 pub(super) struct Pool {
     pub(super) options: SendOptions,
-    pub(super) resolver: ResolverHandle,
+    pub(super) dialer: Dialer,
     pub(super) scratch: Rc<RefCell<Vec<u8>>>,
     pub(super) stamp: RefCell<Stamp>,
     prepared: RefCell<PreparedCache>,
