@@ -108,6 +108,8 @@ pub enum Why {
     FailedAgain(Fault),
     /// The open time is over.
     Waited,
+    /// Nobody sends to the host any more.
+    Forgotten,
     Succeeded,
 }
 

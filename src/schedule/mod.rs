@@ -9,7 +9,9 @@
 //! then sleep until `next_wake` or the next input.
 
 pub mod breaker;
+pub mod bucket;
 pub mod flight;
+pub mod host;
 pub mod journal;
 pub mod lane;
 pub mod pages;
@@ -18,10 +20,12 @@ pub mod shard;
 pub mod turns;
 pub mod watermark;
 
+mod breaking;
 mod changes;
 mod intake;
 mod observe;
 mod outcomes;
+mod reading;
 
 pub use breaker::{BreakerPolicy, BreakerState};
 pub use flight::FlightId;
@@ -30,3 +34,4 @@ pub use observe::Counts;
 pub use outcomes::Settled;
 pub use pages::{Body, LogPage, Read, RetryPage, SubscriptionPage};
 pub use shard::{Action, Options, Send, Shard};
+pub use turns::BreakerChange;

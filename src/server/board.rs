@@ -8,7 +8,7 @@ use foldhash::HashMap;
 
 use crate::admin;
 use crate::model::{SubscriptionKey, UnixMillis};
-use crate::schedule::Health;
+use crate::schedule::{BreakerState, Health};
 use crate::worker::Report;
 
 #[derive(Default)]
@@ -73,7 +73,11 @@ impl admin::Healths for Board {
             last_failure_at: health.last_failure_at,
             pending: health.pending,
             oldest_pending_at: health.oldest_pending_at,
-            breaker: admin::BreakerState::Closed,
+            breaker: match health.breaker {
+                BreakerState::Closed => admin::BreakerState::Closed,
+                BreakerState::Open => admin::BreakerState::Open,
+                BreakerState::HalfOpen => admin::BreakerState::HalfOpen,
+            },
         }
     }
 }

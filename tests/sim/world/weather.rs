@@ -29,10 +29,11 @@ impl World {
             Edit::Create
         } else {
             let key = *self.rng.pick(&keys);
-            match self.rng.below(10) {
+            match self.rng.below(12) {
                 0..=2 => Edit::Mask(key),
                 3..=5 => Edit::Toggle(key),
                 6..=8 => Edit::Move(key),
+                9..=10 => Edit::Limit(key),
                 _ => Edit::Delete(key),
             }
         };
