@@ -33,7 +33,7 @@ use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
 use crate::registry::{LoadError, Registry};
 use crate::route::owner;
-use crate::rt::clock;
+use crate::rt::{clock, random};
 use crate::schedule::Shard;
 use crate::send::{ResolverHandle, ResolverOptions};
 use crate::telemetry::handles::{ControlMetrics, LogMetrics};
@@ -105,7 +105,8 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let token = token::operator_token(data_dir)?;
 
     let mut registry = Registry::new(options::registry(config, &catalogue));
-    let rewritten = registry.load(opened.registry_rows.into_iter(), opened.recovered.head.next())?;
+    let rewritten =
+        registry.load(opened.registry_rows.into_iter(), opened.recovered.head.next(), random::bytes())?;
     recovery::write_registry_rows(&opened.store, &rewritten)?;
     let workers = options::workers(config);
     let index = Arc::new(ArcSwap::from_pointee(registry.index(workers)));
@@ -175,7 +176,6 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
         metrics: ControlMetrics::new(),
-        public_key: |_| None,
     });
     let (admin_stop, stopped) = oneshot::channel();
     let admin_thread = admin::start(bound, admin, async {

@@ -157,7 +157,7 @@ impl Rig {
         let opened = recovery::open(options)?;
         let mut registry = registry();
         let rows = registry
-            .load(opened.registry_rows.into_iter(), opened.recovered.head.next())
+            .load(opened.registry_rows.into_iter(), opened.recovered.head.next(), [3; 64])
             .expect("the registry's rows are well");
         write_registry_rows(&opened.store, &rows)?;
         let index = Arc::new(ArcSwap::from_pointee(registry.index(2)));

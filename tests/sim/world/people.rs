@@ -1,5 +1,7 @@
 //! People: they make, change, move and delete subscriptions.
 
+use postrider::model::{Secrets, SigningKeys};
+
 use super::*;
 
 impl World {
@@ -99,7 +101,7 @@ impl World {
                 on_blocked: OnBlocked::Block,
                 signature: SignatureScheme::V1,
             },
-            secret: vec![1; 32],
+            secrets: Secrets::new(SigningKeys { secret: [1; 32].into(), seed: [1; 32] }),
             client_identity: None,
             created_at: self.now().wall,
             updated_at: self.now().wall,
