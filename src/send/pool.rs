@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
+use super::dial::Dialer;
 use super::dns::ResolverHandle;
 use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
 use super::job::{self, CancelReason, Flight, Job};
@@ -21,7 +22,9 @@ use super::request::{Prepared, PreparedCache, Stamp};
 use super::socket::SCRATCH_LEN;
 use super::target::Egress;
 use super::tls::{Tls, Trust};
-use crate::model::{AttemptError, Authority, ClientIdentity, ErrorKind, Mono, Outcome, Subscription};
+use crate::model::{
+    AttemptError, Authority, ClientIdentity, ErrorKind, HostRules, Mono, Outcome, Subscription,
+};
 
 /// How often idle connections are looked through.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -36,6 +39,8 @@ pub struct SendOptions {
     /// Bytes of a response's body that are read at most.
     pub max_response_size: usize,
     pub max_connections_per_host: usize,
+    /// What holds for single hosts instead.
+    pub host_rules: Arc<HostRules>,
     /// Of this worker, to all hosts. At the bound idle connections give way, then jobs wait.
     pub max_connections: usize,
     /// An idle connection is closed after this long (and at most 5 s more).
@@ -55,6 +60,7 @@ impl SendOptions {
             connect_timeout: Duration::from_secs(5),
             max_response_size: 64 * 1024,
             max_connections_per_host: 32,
+            host_rules: Arc::default(),
             max_connections: 16 * 1024,
             idle_timeout: Duration::from_secs(60),
             age_max: Duration::from_secs(600),
@@ -75,9 +81,9 @@ impl Sender {
     #[must_use]
     pub fn new(options: SendOptions, resolver: ResolverHandle) -> Self {
         Self(Rc::new(Pool {
+            dialer: Dialer::new(options.egress.clone(), resolver),
             tls: Tls::new(options.trust.clone()),
             options,
-            resolver,
             scratch: Rc::new(RefCell::new(vec![0; SCRATCH_LEN])),
             stamp: RefCell::new(Stamp::new()),
             prepared: RefCell::default(),
@@ -169,8 +175,8 @@ pub(super) enum Place {
 /// The state behind a [`Sender`], shared with the tasks of its connections.
 pub(super) struct Pool {
     pub(super) options: SendOptions,
+    pub(super) dialer: Dialer,
     tls: Tls,
-    pub(super) resolver: ResolverHandle,
     pub(super) scratch: Rc<RefCell<Vec<u8>>>,
     pub(super) stamp: RefCell<Stamp>,
     prepared: RefCell<PreparedCache>,
@@ -228,7 +234,8 @@ impl Pool {
         authority: &Authority,
         identity: Option<&Arc<ClientIdentity>>,
     ) -> Result<Rc<Host>, AttemptError> {
-        let identity = identity.filter(|_| authority.tls).cloned();
+        let rule = self.options.host_rules.of(authority);
+        let identity = identity.or(rule.identity.as_ref()).filter(|_| authority.tls).cloned();
         let key = HostKey { authority: authority.clone(), identity };
         if let Some(host) = self.hosts.borrow().get(&key) {
             return Ok(host.clone());

@@ -111,6 +111,14 @@ pub enum IdentityError {
     Pair,
 }
 
+/// Whether `identity` can be shown, before any connection wants it.
+///
+/// # Errors
+/// See [`IdentityError`].
+pub fn check_identity(identity: &ClientIdentity) -> Result<(), IdentityError> {
+    config(&Trust::built_in(), Some(identity), IDENTITY_SESSIONS_MAX).map(|_| ())
+}
+
 /// What one worker opens its connections with.
 pub(super) struct Tls {
     trust: Trust,
