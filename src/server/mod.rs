@@ -35,6 +35,7 @@ use crate::registry::{LoadError, Registry};
 use crate::route::owner;
 use crate::rt::{clock, random};
 use crate::schedule::Shard;
+use crate::send::tls::TrustError;
 use crate::send::{ResolverHandle, ResolverOptions};
 use crate::telemetry::handles::{ControlMetrics, LogMetrics};
 use crate::telemetry::{Telemetry, TelemetryError};
@@ -68,6 +69,8 @@ pub enum ServerError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Ingest(#[from] ingest::server::StartError),
+    #[error("egress.{key}")]
+    Trust { key: &'static str, source: TrustError },
     #[error("a thread cannot be started")]
     Thread(#[source] std::io::Error),
 }
@@ -95,6 +98,10 @@ pub struct Server {
 pub fn start(config: &Config) -> Result<Server, ServerError> {
     let data_dir = &config.data_dir;
     let rules = Arc::new(hosts::rules(config)?);
+    let trust = options::trust(config).map_err(|source| ServerError::Trust {
+        key: if matches!(source, TrustError::System) { "system_roots" } else { "ca_file" },
+        source,
+    })?;
     make_directory(data_dir)?;
     let bound = admin::bind(&config.admin.listen.to_string())?;
     let admin_address = bound.address;
@@ -158,7 +165,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             writer: writer.requests(),
             readers: reads.clone(),
             head: store.head_cell(),
-            send: options::send(config, &rules),
+            send: options::send(config, &rules, &trust),
             resolver: resolver.clone(),
             observer: Box::new(observers::WorkerObserver::new(number, Arc::clone(&board))),
             grace: DELIVERIES_GRACE,

@@ -3,7 +3,10 @@
 mod answers;
 mod connections;
 mod names;
+mod pki;
+mod server;
 mod throughput;
+mod tls;
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};
