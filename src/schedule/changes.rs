@@ -49,6 +49,7 @@ impl Shard {
             lane.adopted_from = released.cursor;
             lane.row = Some(released.cursor);
             lane.parked = true;
+            self.count_behind(released.subscription);
         }
         self.refresh(released.subscription);
         self.read_on();
@@ -130,7 +131,7 @@ impl Shard {
         lane.releasing = true;
         self.spill(key);
         // From the position on, the index gives its events to the new owner.
-        self.lag(key, self.watermark.position().next());
+        self.lag(key, self.watermark.position().next(), None);
         self.drop_retries(key);
         if self.lanes.get(&key).is_some_and(|lane| lane.in_flight == 0) {
             self.release(now, key);

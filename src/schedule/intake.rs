@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::behind::Behind;
 use super::lane::{Cursor, RETRIES_DUE_MAX, ReadyRetry};
 use super::pages::{Body, LogPage, RetryPage, SubscriptionPage};
 use super::shard::{Action, Intake, Shard};
-use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey};
+use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey, UnixMillis};
 use crate::settle::{DeadReason, DeadRow, RetryRow};
 
 impl Shard {
@@ -104,8 +105,11 @@ impl Shard {
             _ if event.seq < lane.adopted_from => return,
             // What lies below the cursor comes this way after a start; the rest is read through it.
             Cursor::Lagging { next, reading } if event.seq >= next => {
+                lane.behind.pass(1, event.accepted_at);
                 if reading.is_none() && !lane.hungry {
                     self.refresh(key);
+                } else {
+                    self.touch(key);
                 }
                 return;
             }
@@ -114,7 +118,7 @@ impl Shard {
         let active = lane.is_active();
         let Some(room) = self.lanes.get(&key).map(|lane| self.room(lane)) else { return };
         if room == 0 || !active || !self.has_span(event.seq) {
-            self.lag(key, event.seq);
+            self.lag(key, event.seq, Some((1, event.accepted_at)));
             return;
         }
         self.watermark.add(event.seq);
@@ -132,9 +136,13 @@ impl Shard {
         lane.fresh.push_back(Arc::clone(event));
     }
 
-    /// From `seq` on, the lane's events are read from the log.
-    pub(super) fn lag(&mut self, key: SubscriptionKey, seq: Seq) {
+    /// From `seq` on, the lane's events are read from the log. `more`: how many that are, which the lane
+    /// had or would have had, and when the log took the first.
+    pub(super) fn lag(&mut self, key: SubscriptionKey, seq: Seq, more: Option<(u64, UnixMillis)>) {
         if let Some(lane) = self.lanes.get_mut(&key) {
+            if let Some((events, at)) = more {
+                lane.behind.pass(events, at);
+            }
             lane.cursor = match lane.cursor {
                 Cursor::Lagging { next, reading } => Cursor::Lagging { next: next.min(seq), reading },
                 Cursor::Live | Cursor::Awaiting => Cursor::Lagging { next: seq, reading: None },
@@ -188,7 +196,10 @@ impl Shard {
     /// Forgets the queue of a lane: its events are read from the log again when they are wanted.
     pub(super) fn spill(&mut self, key: SubscriptionKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let Some(first) = lane.fresh.front().map(|event| event.seq) else { return };
+        let Some((first, at)) = lane.fresh.front().map(|event| (event.seq, event.accepted_at)) else {
+            return;
+        };
+        let events = u64::try_from(lane.fresh.len()).unwrap_or(u64::MAX);
         for event in lane.fresh.drain(..) {
             if !lane.covered.remove(&event.seq) {
                 self.watermark.settle(event.seq);
@@ -197,7 +208,7 @@ impl Shard {
             self.queued_bytes = self.queued_bytes.saturating_sub(event.body().len());
         }
         lane.fresh_bytes = 0;
-        self.lag(key, first);
+        self.lag(key, first, Some((events, at)));
     }
 
     /// What a lagging lane asked for.
@@ -223,6 +234,11 @@ impl Shard {
             if caught_up { Cursor::Live } else { Cursor::Lagging { next: through.next(), reading: None } };
         let news = || page.events.iter().filter(|event| event.seq <= through);
         lane.covered.extend(news().map(|event| event.seq));
+        if caught_up {
+            lane.behind = Behind::default();
+        } else {
+            lane.behind.read(news().map(|event| (event.seq, event.accepted_at)));
+        }
         for event in news() {
             self.push_fresh(key, event);
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::behind::Behind;
 use super::turns::HostKey;
 use crate::model::{Event, Seq, Status, Subscription, UnixMillis};
 use crate::settle::RetryRow;
@@ -43,7 +44,8 @@ pub struct Health {
     pub last_failure_at: Option<UnixMillis>,
     /// Since when nothing but failure came.
     pub failing_since: Option<UnixMillis>,
-    /// Pending, in flight and waiting for a retry in memory; what lags on disk is not counted.
+    /// Waiting for a first attempt, in memory and behind the cursor, or in flight on one. Retries are not
+    /// counted here: most are on disk only.
     pub pending: u64,
     pub lagging: bool,
     pub oldest_pending_at: Option<UnixMillis>,
@@ -80,6 +82,7 @@ pub struct Lane {
     /// Of those, how many are retries.
     pub in_flight_retries: u32,
     pub cursor: Cursor,
+    pub behind: Behind,
     /// Pending pairs that the cursor row holds up.
     pub covered: BTreeSet<Seq>,
     /// The cursor row as it was last written.
@@ -124,6 +127,7 @@ impl Lane {
             in_flight_retries: 0,
             touched: false,
             cursor,
+            behind: Behind::default(),
             covered: BTreeSet::new(),
             row: None,
             adopted_from: Seq(0),
@@ -147,6 +151,12 @@ impl Lane {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.fresh.is_empty() || !self.retry_ready.is_empty()
+    }
+
+    /// When the log took the oldest event that is still to be read, where one is.
+    #[must_use]
+    pub fn oldest_behind(&self) -> Option<UnixMillis> {
+        if self.behind.events > 0 { self.behind.oldest_at } else { None }
     }
 
     /// What the cursor row on disk must say: the lowest seq that it holds up.

@@ -17,6 +17,7 @@ pub mod shard;
 pub mod turns;
 pub mod watermark;
 
+mod behind;
 mod changes;
 mod intake;
 mod observe;
@@ -26,5 +27,5 @@ pub use flight::FlightId;
 pub use lane::Health;
 pub use observe::Counts;
 pub use outcomes::Settled;
-pub use pages::{Body, LogPage, Read, RetryPage, SubscriptionPage};
+pub use pages::{Backlog, Body, LogPage, Read, RetryPage, SubscriptionPage};
 pub use shard::{Action, Options, Send, Shard};

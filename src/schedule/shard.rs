@@ -106,6 +106,9 @@ pub struct Shard {
     pub(super) queued_bytes: usize,
     pub(super) expired_retries: u64,
     pub(super) expired_cursors: u64,
+    /// Lanes whose backlog is to be counted, and whether a count is under way.
+    pub(super) uncounted: VecDeque<SubscriptionKey>,
+    pub(super) counting: bool,
     pub(super) stopping: bool,
     pub(super) touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
@@ -143,6 +146,8 @@ impl Shard {
             queued_bytes: 0,
             expired_retries: 0,
             expired_cursors: 0,
+            uncounted: VecDeque::new(),
+            counting: false,
             stopping: false,
             touched: Vec::new(),
             wall: UnixMillis(0),
@@ -154,6 +159,7 @@ impl Shard {
             if let Some(lane) = shard.lane(&subscription, cursor_state) {
                 lane.row = Some(*cursor);
             }
+            shard.count_behind(*key);
             shard.refresh(*key);
         }
         shard

@@ -12,7 +12,7 @@ use postrider::model::{
     SubscriptionKey, TypeBit, UnixMillis,
 };
 use postrider::route::{Index, owner};
-use postrider::schedule::pages::{Body, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::pages::{Backlog, Body, LogPage, RetryPage, SubscriptionPage};
 use postrider::schedule::{Action, FlightId, Options, Read, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
@@ -59,6 +59,7 @@ enum In {
     Log(LogPage),
     Lane(SubscriptionPage),
     Retries(RetryPage),
+    Backlog(Backlog),
     Bodies(Vec<Body>),
     Flushed(u64),
     Live(Seq),
@@ -265,5 +266,11 @@ impl World {
 
     fn finish(&mut self) {
         self.oracle.finish(&self.subs, &self.disk);
+        let owner = |sub: &Subscription| owner(sub.callback_url.authority(), self.workers.len());
+        for sub in self.subs.values() {
+            let health = self.workers[owner(sub)].shard.health(sub.key).unwrap_or_default();
+            let told = (health.pending, health.oldest_pending_at);
+            assert_eq!(told, (0, None), "seed {}: {:?} says it has work", self.oracle.seed, sub.key);
+        }
     }
 }

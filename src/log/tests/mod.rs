@@ -13,6 +13,7 @@ mod failing;
 mod reading;
 mod reopening;
 mod retaining;
+mod undelivered;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -103,6 +103,7 @@ impl World {
                 In::Log(page) => worker.shard.handle_log_page(&page),
                 In::Lane(page) => worker.shard.handle_subscription_page(&page),
                 In::Retries(page) => worker.shard.handle_retry_page(now, &page),
+                In::Backlog(backlog) => worker.shard.handle_backlog(&backlog),
                 In::Bodies(bodies) => worker.shard.handle_bodies(now, &bodies),
                 In::Flushed(serial) => worker.shard.handle_flushed(serial),
                 In::Live(after) => worker.shard.handle_live(after),
@@ -149,6 +150,9 @@ impl World {
             },
             Read::Retries { worker, only, after, until } => {
                 In::Retries(self.disk.read_retries(&self.index, *worker, workers, *only, *after, *until))
+            }
+            Read::Backlog { subscription, from, through, .. } => {
+                In::Backlog(self.disk.backlog(subscription, *from, *through))
             }
             Read::Bodies { wanted, .. } => In::Bodies(self.disk.read_bodies(wanted)),
         };
