@@ -22,6 +22,7 @@ mod changes;
 mod intake;
 mod observe;
 mod outcomes;
+mod waking;
 
 pub use flight::FlightId;
 pub use lane::Health;

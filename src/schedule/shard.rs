@@ -3,11 +3,9 @@
 //! Its inputs are spread over `intake` (events and pages), `outcomes` (what came of attempts) and
 //! `changes` (configuration); this file has the state, the outputs and what they share.
 
+use foldhash::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-
-use foldhash::HashMap;
 
 use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
@@ -40,10 +38,6 @@ pub struct Options {
 
 /// Lanes that read from the log at once.
 const LANES_READING_MAX: usize = 4;
-/// Lanes that read parked retries back at once.
-const PARKED_READING_MAX: usize = 2;
-/// Bodies that one read asks for at most.
-const BODIES_MAX: usize = 256;
 /// Bytes that a request costs besides its body, for fairness.
 const REQUEST_COST: usize = 512;
 
@@ -112,7 +106,7 @@ pub struct Shard {
     pub(super) stopping: bool,
     pub(super) touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
-    wall: UnixMillis,
+    pub(super) wall: UnixMillis,
     scratch: Vec<FlightId>,
 }
 
@@ -292,16 +286,6 @@ impl Shard {
         self.retry_parked();
     }
 
-    /// Lanes that waited to read their parked retries may try again.
-    pub(super) fn retry_parked(&mut self) {
-        for key in std::mem::take(&mut self.parked) {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.parked_waiting = false;
-            }
-            self.refresh(key);
-        }
-    }
-
     /// When to call `handle_timeout` and `poll_settlement` next if nothing else happens.
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Option<Mono> {
@@ -379,29 +363,6 @@ impl Shard {
         }
     }
 
-    /// Reads a lane's parked retries back, or lets it wait for the next settlement where their rows are
-    /// not in the store yet or there is no room for them.
-    fn read_parked(&mut self, key: SubscriptionKey) {
-        let wait = self.is_crowded() || self.parked_reading >= PARKED_READING_MAX;
-        let flushed = self.journal.flushed_serial();
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if wait || flushed < lane.parked_serial {
-            if !lane.parked_waiting {
-                lane.parked_waiting = true;
-                self.parked.push_back(key);
-            }
-            return;
-        }
-        lane.parked_reading = true;
-        self.parked_reading += 1;
-        self.actions.push_back(Action::Read(Read::Retries {
-            worker: self.options.worker,
-            only: Some(key),
-            after: None,
-            until: self.window.until(self.wall),
-        }));
-    }
-
     /// Asks the readers for what is wanted and not under way.
     pub(super) fn read_on(&mut self) {
         if let Intake::Reading { asked: false, .. } = self.intake {
@@ -431,47 +392,6 @@ impl Shard {
                 limit,
             }));
         }
-    }
-
-    /// Due retries get their bodies; the next page of retries is asked for.
-    fn wake_retries(&mut self, now: Now) {
-        if let Some(ask) = self.window.ask(now.wall) {
-            for row in self.journal.take_far(ask.until + Duration::from_millis(1)) {
-                self.remember_retry(row);
-            }
-            self.actions.push_back(Action::Read(Read::Retries {
-                worker: self.options.worker,
-                only: None,
-                after: ask.after,
-                until: ask.until,
-            }));
-        }
-        let mut wanted = Vec::new();
-        while !self.is_crowded() {
-            let Some(row) = self.window.pop_due(now.wall) else { break };
-            let (key, seq) = (row.key.subscription, row.key.seq);
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            if !lane.is_active() || lane.retries_due >= RETRIES_DUE_MAX {
-                lane.retries.remove(&seq);
-                lane.parked = true;
-                lane.parked_serial = self.journal.last_put();
-                self.refresh(key);
-                continue;
-            }
-            lane.retries_due += 1;
-            self.queued += 1;
-            wanted.push((key, seq));
-            if wanted.len() >= BODIES_MAX {
-                self.ask_bodies(std::mem::take(&mut wanted));
-            }
-        }
-        if !wanted.is_empty() {
-            self.ask_bodies(wanted);
-        }
-    }
-
-    fn ask_bodies(&mut self, wanted: Vec<(SubscriptionKey, Seq)>) {
-        self.actions.push_back(Action::Read(Read::Bodies { worker: self.options.worker, wanted }));
     }
 
     #[must_use]
