@@ -2,8 +2,12 @@
 //!
 //! The writer does it, a page between two bursts. As nobody else changes rows, whether one is counted
 //! follows from its place alone: at or below `through` it is, and whoever puts or deletes it counts; above,
-//! the census will come by. After a failed write, of which nobody knows how much was made, it begins again.
+//! the census will come by. Workers are told what waits of subscriptions in order, which send nothing
+//! before: it must go first. After a failed write, of which nobody knows how much was made, it begins again.
 
+use std::sync::Arc;
+
+use super::api::{Census, Input};
 use super::db::{Db, Family};
 use super::guard::StoreError;
 use super::key::{Key, KeyRange};
@@ -12,21 +16,24 @@ use super::rows::report_damage;
 use super::stats::LogStats;
 use super::writer::Writer;
 use crate::model::{Seq, SubscriptionKey, UnixMillis};
+use crate::schedule::order::holds_order;
 use crate::settle::{RetryKey, RetryRow};
 
 /// Rows of one page: less than a millisecond of the writer's time.
 const PAGE_ROWS: usize = 1024;
 
 /// How far the family was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Census {
+#[derive(Debug, Default)]
+pub(super) struct Counting {
     through: Option<RetryKey>,
     done: bool,
     /// The store could not be read; it is tried again with the next tick.
     pub paused: bool,
+    /// What must go first of subscriptions in order.
+    heads: Census,
 }
 
-impl Census {
+impl Counting {
     pub fn wants_page(&self) -> bool {
         !self.done && !self.paused
     }
@@ -71,17 +78,20 @@ impl Writer {
         }
         let index = self.index.load();
         let waiting = self.store.waiting();
-        let mut census = self.census;
+        let (census, stats) = (&mut self.census, &self.stats);
+        let mut heads = std::mem::take(&mut census.heads);
         let read = self.store.with(|db| {
-            census.page(db, &self.stats, |row| {
+            census.page(db, stats, |row| {
                 // Rows of subscriptions that are gone wait for nothing.
-                if index.subscription(row.key.subscription).is_some() {
-                    waiting.put(&row);
+                let Some(subscription) = index.subscription(row.key.subscription) else { return };
+                waiting.put(&row);
+                if holds_order(subscription) {
+                    heads.entry(row.key.subscription).or_default().insert(row);
                 }
             })
         });
         match read {
-            Ok(()) => self.census = census,
+            Ok(()) => self.census.heads = heads,
             Err(error) => {
                 tracing::error!(code = error.code(), %error, "waiting retries cannot be counted");
                 self.count_again();
@@ -91,12 +101,17 @@ impl Writer {
         if self.census.done {
             self.store.waiting().set_complete();
             self.tell_waiting();
+            let census = Arc::new(std::mem::take(&mut self.census.heads));
+            for worker in &mut self.workers {
+                worker.outbox.input(Input::Census(Arc::clone(&census)));
+                worker.touched = true;
+            }
         }
     }
 
     /// What was counted is in doubt.
     pub(super) fn count_again(&mut self) {
-        self.census = Census::default();
+        self.census = Counting::default();
         self.store.waiting().clear();
     }
 

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::api::{
-    Backlog, Body, LogPage, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX, RetryPage, SubscriptionPage,
+    Backlog, Body, HeadsPage, LogPage, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX, RetryPage,
+    SubscriptionPage,
 };
 use super::db::{Db, Family};
 use super::guard::StoreError;
@@ -249,6 +250,20 @@ pub(super) fn retry_page(
         next = None;
     }
     Ok(RetryPage { only, rows, until, next })
+}
+
+/// Waiting retries of one subscription, whenever they are due.
+pub(super) fn heads_page(
+    store: &Store,
+    db: &Db,
+    index: &Index,
+    subscription: SubscriptionKey,
+    serial: u64,
+    after: Option<RetryKey>,
+) -> Result<HeadsPage, StoreError> {
+    // The worker counts only where all subscriptions are asked for.
+    let page = retry_page(store, db, index, 0, Some(subscription), (after, UnixMillis(u64::MAX)))?;
+    Ok(HeadsPage { subscription, serial, rows: page.rows, next: page.next })
 }
 
 fn is_for(store: &Store, index: &Index, worker: usize, only: Option<SubscriptionKey>, key: RetryKey) -> bool {

@@ -18,7 +18,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::oneshot;
 
 use super::api::{Outbox, Refused, Request};
-use super::census::Census;
+use super::census::Counting;
 use super::commit::{Append, Context, put_registry_rows};
 use super::db::{Batch, Family};
 use super::guard::StoreError;
@@ -113,7 +113,7 @@ pub(super) struct Writer {
     /// Minutes that the time line had no room for; their rows go with the next floor.
     pub minutes_gone: Vec<u32>,
     pub sealing: Option<Sealing>,
-    pub census: Census,
+    pub census: Counting,
     pub failed: Option<Doubt>,
     pub disk_low: bool,
     pub ticks: u64,
@@ -146,7 +146,7 @@ impl Writer {
             deleted: Vec::new(),
             minutes_gone: Vec::new(),
             sealing: None,
-            census: Census::default(),
+            census: Counting::default(),
             failed: None,
             disk_low: false,
             ticks: 0,

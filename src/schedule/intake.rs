@@ -69,11 +69,11 @@ impl Shard {
 
     fn go_live(&mut self) {
         self.intake = Intake::Live;
-        // Lanes whose cursor lay ahead of the position could not read until now.
+        // Lanes whose cursor or head lay ahead of the position could do nothing until now.
         let lagging: Vec<SubscriptionKey> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| matches!(lane.cursor, Cursor::Lagging { .. }))
+            .filter(|(_, lane)| matches!(lane.cursor, Cursor::Lagging { .. }) || lane.heads.is_some())
             .map(|(key, _)| *key)
             .collect();
         for key in lagging {
@@ -115,7 +115,7 @@ impl Shard {
             }
             Cursor::Live | Cursor::Lagging { .. } => lane.fresh.len(),
         };
-        let active = lane.is_active();
+        let active = lane.is_active() && !lane.is_blocked();
         let Some(room) = self.lanes.get(&key).map(|lane| self.room(lane)) else { return };
         if room == 0 || !active || !self.has_span(event.seq) {
             self.lag(key, event.seq, Some((1, event.accepted_at)));
@@ -221,8 +221,8 @@ impl Shard {
         if page.expired_below.is_some_and(|below| below > next) {
             self.expired_cursors += 1;
         }
-        if !lane.is_active() || from != next || page.from != next {
-            // It went inactive or back meanwhile: what was read is read again when it is wanted.
+        if !lane.is_active() || lane.is_blocked() || from != next || page.from != next {
+            // It went inactive, was blocked or went back meanwhile: what was read is read again when it is wanted.
             lane.cursor = Cursor::Lagging { next, reading: None };
             self.refresh(key);
             return;
@@ -282,7 +282,8 @@ impl Shard {
         self.handle_timeout(now);
     }
 
-    /// Gives a row a timer, unless it has one, is under way, or its subscription is gone.
+    /// Gives a row a timer, unless it has one, is under way, or its subscription is gone. In order, only
+    /// the head has one: see `arm`.
     pub(super) fn remember_retry(&mut self, row: RetryRow) {
         let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return };
         if crate::route::owner(subscription.callback_url.authority(), self.options.workers)
@@ -292,6 +293,9 @@ impl Shard {
         }
         let Some(lane) = self.lane(&subscription, Cursor::Live) else { return };
         if lane.retries.contains_key(&row.key.seq) || lane.releasing || lane.cursor == Cursor::Awaiting {
+            return;
+        }
+        if lane.heads.is_some() {
             return;
         }
         lane.retries.insert(row.key.seq, row);
@@ -306,6 +310,11 @@ impl Shard {
                 .get(&body.subscription)
                 .filter(|lane| !lane.releasing)
                 .and_then(|lane| lane.retries.get(&body.seq).copied());
+            let wanted = |row: &RetryRow| {
+                let lane = self.lanes.get_mut(&body.subscription);
+                lane.and_then(|lane| lane.heads.as_mut()).is_none_or(|heads| heads.take_asked(row.key))
+            };
+            let row = row.filter(wanted);
             let Some(row) = row else {
                 // Deleted or moved while the body was fetched; its place in the count goes with it.
                 self.queued = self.queued.saturating_sub(1);
@@ -340,6 +349,9 @@ impl Shard {
         if let Some(lane) = self.lanes.get_mut(&row.key.subscription) {
             lane.retries.remove(&row.key.seq);
             lane.retries_due = lane.retries_due.saturating_sub(1);
+            if let Some(heads) = &mut lane.heads {
+                heads.remove(&row.key);
+            }
         }
     }
 }

@@ -11,6 +11,7 @@
 pub mod flight;
 pub mod journal;
 pub mod lane;
+pub mod order;
 pub mod pages;
 pub mod retries;
 pub mod shard;
@@ -27,6 +28,7 @@ mod waking;
 pub use flight::FlightId;
 pub use lane::Health;
 pub use observe::Counts;
+pub use order::Census;
 pub use outcomes::Settled;
-pub use pages::{Backlog, Body, LogPage, Read, RetryPage, SubscriptionPage};
+pub use pages::{Backlog, Body, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
 pub use shard::{Action, Options, Send, Shard};

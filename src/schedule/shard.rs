@@ -105,6 +105,10 @@ pub struct Shard {
     /// Lanes whose backlog is to be counted, and whether a count is under way.
     pub(super) uncounted: VecDeque<SubscriptionKey>,
     pub(super) counting: bool,
+    /// The census of the start has come.
+    pub(super) counted: bool,
+    /// Searches for heads so far.
+    pub(super) searches: u64,
     pub(super) stopping: bool,
     pub(super) touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
@@ -144,6 +148,8 @@ impl Shard {
             expired_cursors: 0,
             uncounted: VecDeque::new(),
             counting: false,
+            counted: false,
+            searches: 0,
             stopping: false,
             touched: Vec::new(),
             wall: UnixMillis(0),
@@ -166,7 +172,9 @@ impl Shard {
         let key = subscription.key;
         if !self.lanes.contains_key(&key) {
             let host = self.turns.join(subscription.callback_url.authority());
-            self.lanes.insert(key, Lane::new(Arc::clone(subscription), host, cursor));
+            let mut lane = Lane::new(Arc::clone(subscription), host, cursor);
+            lane.heads = self.heads_of_new(subscription);
+            self.lanes.insert(key, lane);
         }
         self.lanes.get_mut(&key)
     }
@@ -207,7 +215,7 @@ impl Shard {
             self.turns.unlist(host);
             return None;
         };
-        let cap = lane.subscription.delivery.max_in_flight.min(share);
+        let cap = lane.in_flight_max().min(share);
         if !lane.is_active() || !lane.has_work() || lane.in_flight >= cap {
             lane.in_line = false;
             self.turns.unlist(host);
@@ -349,18 +357,20 @@ impl Shard {
         if !lane.is_active() {
             return;
         }
-        let cap = lane.subscription.delivery.max_in_flight.min(self.turns.share(lane.host));
+        let cap = lane.in_flight_max().min(self.turns.share(lane.host));
         if !lane.in_line && lane.has_work() && lane.in_flight < cap {
             lane.in_line = true;
             self.turns.enlist(lane.host, key);
         }
         let next = self.watermark.position().next();
         let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, next: at } if at <= next);
-        if lagging && !lane.hungry && lane.fresh.len() < FRESH_MAX / 4 {
+        if lagging && !lane.hungry && lane.fresh.len() < FRESH_MAX / 4 && !lane.is_blocked() {
             lane.hungry = true;
             self.hungry.push_back(key);
         }
-        if lane.parked && !lane.parked_reading && lane.retries_due < RETRIES_DUE_MAX / 4 {
+        if lane.heads.is_some() {
+            self.arm(key);
+        } else if lane.parked && !lane.parked_reading && lane.retries_due < RETRIES_DUE_MAX / 4 {
             self.read_parked(key);
         }
     }

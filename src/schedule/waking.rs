@@ -34,10 +34,13 @@ impl Shard {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             if !lane.is_active() || lane.retries_due >= RETRIES_DUE_MAX {
                 lane.retries.remove(&seq);
-                lane.parked = true;
+                lane.parked = lane.heads.is_none();
                 lane.parked_serial = self.journal.last_put();
                 self.refresh(key);
                 continue;
+            }
+            if let Some(heads) = &mut lane.heads {
+                heads.ask(row.key);
             }
             lane.retries_due += 1;
             self.queued += 1;
@@ -62,10 +65,7 @@ impl Shard {
         let flushed = self.journal.flushed_serial();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if wait || flushed < lane.parked_serial {
-            if !lane.parked_waiting {
-                lane.parked_waiting = true;
-                self.parked.push_back(key);
-            }
+            self.wait_for_flush(key);
             return;
         }
         lane.parked_reading = true;
@@ -76,6 +76,15 @@ impl Shard {
             after: None,
             until: self.window.until(self.wall),
         }));
+    }
+
+    /// The lane is refreshed with the next settlement or page.
+    pub(super) fn wait_for_flush(&mut self, key: SubscriptionKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !lane.parked_waiting {
+            lane.parked_waiting = true;
+            self.parked.push_back(key);
+        }
     }
 
     /// Lanes that waited to read their parked retries may try again.

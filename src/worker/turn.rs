@@ -205,6 +205,8 @@ impl Worker {
             Input::LogPage(page) => self.shard.handle_log_page(&page),
             Input::SubscriptionPage(page) => self.shard.handle_subscription_page(&page),
             Input::RetryPage(page) => self.shard.handle_retry_page(now, &page),
+            Input::Census(census) => self.shard.handle_census(&census),
+            Input::Heads(page) => self.shard.handle_heads(&page),
             Input::Backlog(backlog) => self.shard.handle_backlog(&backlog),
             Input::Bodies(bodies) => self.shard.handle_bodies(now, &bodies),
             Input::Flushed { serial } => self.shard.handle_flushed(serial),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use postrider::model::{Attempt, Event, Seq, Subscription, SubscriptionKey, UnixMillis};
 use postrider::route::{Index, owner};
 use postrider::schedule::Read;
-use postrider::schedule::pages::{Backlog, Body, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
 use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
 
 #[derive(Clone)]
@@ -182,6 +182,15 @@ impl Disk {
         rows.truncate(PAGE);
         let next = if more { rows.last().map(|row| row.key) } else { None };
         RetryPage { only, rows, until, next }
+    }
+
+    pub fn heads(&self, subscription: SubscriptionKey, serial: u64, after: Option<RetryKey>) -> HeadsPage {
+        let rows = self.retries.values().filter(|row| row.key.subscription == subscription);
+        let mut rows: Vec<_> =
+            rows.filter(|row| after.is_none_or(|after| row.key > after)).take(PAGE).copied().collect();
+        rows.truncate(PAGE);
+        let next = (rows.len() == PAGE).then(|| rows.last().map(|row| row.key)).flatten();
+        HeadsPage { subscription, serial, rows, next }
     }
 
     pub fn backlog(&self, subscription: &Subscription, from: Seq, through: Seq) -> Backlog {

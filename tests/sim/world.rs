@@ -1,7 +1,7 @@
 //! The world around the shards: a writer, readers, receivers and people, all on virtual time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use postrider::model::{
     SubscriptionKey, TypeBit, UnixMillis,
 };
 use postrider::route::{Index, owner};
-use postrider::schedule::pages::{Backlog, Body, LogPage, RetryPage, SubscriptionPage};
-use postrider::schedule::{Action, FlightId, Options, Read, Shard};
+use postrider::schedule::order::{Census, holds_order};
+use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::{Action, FlightId, Options, Read, Settled, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
@@ -60,6 +61,8 @@ enum In {
     Lane(SubscriptionPage),
     Retries(RetryPage),
     Backlog(Backlog),
+    Census(Arc<Census>),
+    Heads(HeadsPage),
     Bodies(Vec<Body>),
     Flushed(u64),
     Live(Seq),
@@ -80,6 +83,7 @@ enum Edit {
     Toggle(SubscriptionKey),
     Activate(SubscriptionKey),
     Move(SubscriptionKey),
+    Reorder(SubscriptionKey),
     Delete(SubscriptionKey),
     Disable(SubscriptionKey),
 }
@@ -88,6 +92,7 @@ enum Happening {
     Turn(usize),
     Answer(usize, FlightId, Receiver),
     Serve(usize, Read),
+    Census,
     Push(usize, In),
     Write,
     Produce,
@@ -101,7 +106,7 @@ struct Worker {
     commits: VecDeque<(Vec<Arc<Event>>, u64)>,
     behind: bool,
     inbox: VecDeque<In>,
-    flights: HashMap<FlightId, (SubscriptionKey, Seq, u64)>,
+    flights: HashMap<FlightId, (Arc<Subscription>, Seq, u64)>,
     /// When its next turn is: one is enough.
     turn_at: Option<u64>,
 }
@@ -233,6 +238,7 @@ impl World {
             Happening::Answer(worker, id, receiver) => self.answer(worker, id, receiver),
             Happening::Serve(worker, read) => self.serve(worker, &read),
             Happening::Push(worker, input) => self.push(worker, input),
+            Happening::Census => self.take_census(),
             Happening::Write => self.write(),
             Happening::Produce => self.produce(),
             Happening::Edit => self.edit(),
