@@ -136,7 +136,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let (reads, readers) = reader::start(&store, &index, &outboxes)?;
 
     let readiness = Arc::new(Readiness::new(workers, clock::mono()));
-    let board = Arc::new(board::Board::new(workers));
+    let board = Arc::new(board::Board::new(workers, Arc::clone(store.waiting())));
     let resolver = ResolverHandle::start(ResolverOptions::new(clock::mono)).map_err(ServerError::Thread)?;
     let snapshot = index.load_full();
     let mut threads = Vec::with_capacity(workers);
