@@ -16,7 +16,6 @@ pub mod verify;
 mod connections;
 #[cfg(feature = "engine")]
 mod dial;
-#[cfg(feature = "engine")]
 pub mod dns;
 #[cfg(feature = "engine")]
 pub mod h1;

@@ -2,7 +2,9 @@
 
 mod answers;
 mod connections;
+mod dns;
 mod names;
+mod nameserver;
 mod pki;
 mod server;
 mod throughput;
