@@ -17,7 +17,7 @@ use super::retries::RetryWindow;
 use super::turns::{HostKey, QUANTUM, Turns};
 use super::watermark::Watermark;
 use crate::model::subscription::DisabledReason;
-use crate::model::{Event, Mono, Now, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
+use crate::model::{Event, HostRules, Mono, Now, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
 use crate::route::Index;
 use crate::settle::{RetryPolicy, Settlement};
 
@@ -36,6 +36,8 @@ pub struct Options {
     pub queued_max: usize,
     /// Bytes of bodies that wait in all lanes together.
     pub queued_bytes_max: usize,
+    /// What holds for single hosts instead.
+    pub host_rules: Arc<HostRules>,
 }
 
 /// Lanes that read from the log at once.

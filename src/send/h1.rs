@@ -8,20 +8,16 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::client::conn::http1::{self, Builder};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use monoio::io::poll_io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use monoio::net::TcpStream;
 use monoio::net::tcp::stream_poll::TcpStreamPoll;
 
-use super::dns::{DnsError, Lookup};
-use super::host::{Connection, Stage};
+use super::host::Connection;
 use super::pool::Pool;
 use super::request::Body;
 use crate::model::{AttemptError, ErrorKind};
@@ -39,7 +35,8 @@ pub(super) const SCRATCH_LEN: usize = 16 * 1024;
 
 /// Opens `connection` and drives it until it is closed.
 pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>) {
-    let opened = unless_closed(&connection, open(&pool, &connection)).await;
+    let host = connection.host.clone();
+    let opened = unless_closed(&connection, pool.dialer.connect(&host.authority, &host.stage)).await;
     let stream = match opened {
         None => return,
         Some(Ok(stream)) => stream,
@@ -68,52 +65,6 @@ async fn unless_closed<T>(connection: &Rc<Connection>, future: impl Future<Outpu
         future.as_mut().poll(cx).map(Some)
     })
     .await
-}
-
-/// Resolves, judges, connects: to the first address that is open to deliveries and accepts.
-async fn open(pool: &Pool, connection: &Connection) -> Result<TcpStreamPoll, AttemptError> {
-    let host = &connection.host;
-    host.stage.set(Stage::Resolving);
-    let addresses = resolve(pool, &host.authority.host).await.map_err(|error| AttemptError {
-        kind: ErrorKind::Dns,
-        message: format!("cannot resolve {}: {error}", host.authority.host),
-    })?;
-    host.stage.set(Stage::Connecting);
-    let mut last = None;
-    for address in addresses.iter() {
-        if let Err(forbidden) = pool.options.egress.check_address(*address) {
-            let message = format!("{}: {forbidden}", host.authority.host);
-            last = last.or(Some(AttemptError { kind: ErrorKind::Egress, message }));
-            continue;
-        }
-        match connect(SocketAddr::new(*address, host.authority.port)).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => {
-                let message = format!("cannot connect to {}: {error}", host.authority);
-                last = Some(AttemptError { kind: ErrorKind::Connect, message });
-            }
-        }
-    }
-    Err(last.unwrap_or_else(|| AttemptError {
-        kind: ErrorKind::Dns,
-        message: format!("cannot resolve {}: {}", host.authority.host, DnsError::Empty),
-    }))
-}
-
-async fn resolve(pool: &Pool, host: &str) -> Result<Arc<[IpAddr]>, DnsError> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(Arc::new([address]));
-    }
-    match pool.resolver.resolve(host) {
-        Lookup::Known(answer) => answer,
-        Lookup::Asked(answer) => answer.await.unwrap_or(Err(DnsError::Stopped)),
-    }
-}
-
-async fn connect(address: SocketAddr) -> io::Result<TcpStreamPoll> {
-    let stream = TcpStream::connect_addr(address).await?;
-    stream.set_nodelay(true)?;
-    stream.try_into_poll_io().map_err(|(error, _)| error)
 }
 
 /// The socket as hyper wants it, with a bound on what one answer may make it read.

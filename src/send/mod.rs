@@ -1,7 +1,7 @@
 //! Sending: one attempt from a job to its outcome.
 //!
-//! `sign`, `target` and `outcome` decide and are pure. `dns`, `pool`, `request` and `h1` own names,
-//! sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
+//! `sign`, `target` and `outcome` decide and are pure. `dns`, `dial`, `pool`, `request` and `h1` own
+//! names, sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
 //! (see [`pool::Sender::cancel`]), so that no deadline hangs on a runtime's timer.
 //! Deliberately absent: retries of attempts, breakers and rates, which `schedule` and `settle` decide,
 //! and following redirects, which nothing does.
@@ -14,6 +14,8 @@ pub mod verify;
 
 #[cfg(feature = "engine")]
 mod connections;
+#[cfg(feature = "engine")]
+mod dial;
 #[cfg(feature = "engine")]
 pub mod dns;
 #[cfg(feature = "engine")]

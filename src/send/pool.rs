@@ -8,18 +8,20 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
+use super::dial::Dialer;
 use super::dns::ResolverHandle;
 use super::h1;
 use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
 use super::job::{self, CancelReason, Flight, Job};
 use super::request::{Prepared, PreparedCache, Stamp};
 use super::target::Egress;
-use crate::model::{AttemptError, Authority, ErrorKind, Mono, Outcome, Subscription};
+use crate::model::{AttemptError, Authority, ErrorKind, HostRules, Mono, Outcome, Subscription};
 
 /// How often idle connections are looked through.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -33,6 +35,8 @@ pub struct SendOptions {
     /// Bytes of a response's body that are read at most.
     pub max_response_size: usize,
     pub max_connections_per_host: usize,
+    /// What holds for single hosts instead.
+    pub host_rules: Arc<HostRules>,
     /// Of this worker, to all hosts. At the bound idle connections give way, then jobs wait.
     pub max_connections: usize,
     /// An idle connection is closed after this long (and at most 5 s more).
@@ -51,6 +55,7 @@ impl SendOptions {
             connect_timeout: Duration::from_secs(5),
             max_response_size: 64 * 1024,
             max_connections_per_host: 32,
+            host_rules: Arc::default(),
             max_connections: 16 * 1024,
             idle_timeout: Duration::from_secs(60),
             age_max: Duration::from_secs(600),
@@ -71,8 +76,8 @@ impl Sender {
     #[must_use]
     pub fn new(options: SendOptions, resolver: ResolverHandle) -> Self {
         Self(Rc::new(Pool {
+            dialer: Dialer::new(options.egress.clone(), resolver),
             options,
-            resolver,
             scratch: Rc::new(RefCell::new(vec![0; h1::SCRATCH_LEN])),
             stamp: RefCell::new(Stamp::new()),
             prepared: RefCell::default(),
@@ -157,7 +162,7 @@ pub(super) enum Place {
 /// The state behind a [`Sender`], shared with the tasks of its connections.
 pub(super) struct Pool {
     pub(super) options: SendOptions,
-    pub(super) resolver: ResolverHandle,
+    pub(super) dialer: Dialer,
     pub(super) scratch: Rc<RefCell<Vec<u8>>>,
     pub(super) stamp: RefCell<Stamp>,
     prepared: RefCell<PreparedCache>,

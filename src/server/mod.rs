@@ -8,6 +8,7 @@
 
 mod adapters;
 mod board;
+mod hosts;
 mod housekeeping;
 mod observers;
 mod options;
@@ -58,6 +59,8 @@ pub enum ServerError {
     #[error(transparent)]
     Types(#[from] types::TypesError),
     #[error(transparent)]
+    Hosts(#[from] hosts::HostsError),
+    #[error(transparent)]
     Token(#[from] token::TokenError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -91,6 +94,7 @@ pub struct Server {
 /// See [`ServerError`]; nothing is left running, and what is on disk is as it was.
 pub fn start(config: &Config) -> Result<Server, ServerError> {
     let data_dir = &config.data_dir;
+    let rules = Arc::new(hosts::rules(config)?);
     make_directory(data_dir)?;
     let bound = admin::bind(&config.admin.listen.to_string())?;
     let admin_address = bound.address;
@@ -141,7 +145,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             .copied()
             .collect();
         let shard = Shard::new(
-            options::shard(config, number, workers),
+            options::shard(config, &rules, number, workers),
             Arc::clone(&snapshot),
             opened.recovered.watermark,
             &lagging,
@@ -153,7 +157,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             writer: writer.requests(),
             readers: reads.clone(),
             head: store.head_cell(),
-            send: options::send(config),
+            send: options::send(config, &rules),
             resolver: resolver.clone(),
             observer: Box::new(observers::WorkerObserver::new(number, Arc::clone(&board))),
             grace: DELIVERIES_GRACE,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::ingest::{IngestOptions, Limits, server_id};
 use crate::log::options::{LogOptions, Retention};
-use crate::model::{Catalogue, DeliveryOptions, OnBlocked, Ordering, SignatureScheme};
+use crate::model::{Catalogue, DeliveryOptions, HostRules, OnBlocked, Ordering, SignatureScheme};
 use crate::registry::RegistryOptions;
 use crate::rt::{clock, random};
 use crate::schedule;
@@ -61,7 +61,7 @@ pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions 
     }
 }
 
-pub fn shard(config: &Config, worker: usize, workers: usize) -> schedule::Options {
+pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: usize) -> schedule::Options {
     schedule::Options {
         worker,
         workers,
@@ -73,10 +73,11 @@ pub fn shard(config: &Config, worker: usize, workers: usize) -> schedule::Option
         in_flight_max: IN_FLIGHT_MAX,
         queued_max: QUEUED_MAX,
         queued_bytes_max: QUEUED_BYTES_MAX,
+        host_rules: Arc::clone(rules),
     }
 }
 
-pub fn send(config: &Config) -> SendOptions {
+pub fn send(config: &Config, rules: &Arc<HostRules>) -> SendOptions {
     // Both sides check the same syntax; one that only the configuration knows opens nothing.
     let networks = config.egress.allow_networks.iter();
     let allow_networks = networks.filter_map(|cidr| cidr.to_string().parse::<Network>().ok()).collect();
@@ -85,6 +86,7 @@ pub fn send(config: &Config) -> SendOptions {
         connect_timeout: config.delivery.connect_timeout,
         max_response_size: config.delivery.max_response_size.bytes(),
         max_connections_per_host: usize::try_from(config.delivery.max_connections_per_host).unwrap_or(1),
+        host_rules: Arc::clone(rules),
         ..SendOptions::new(clock::mono)
     }
 }

@@ -19,6 +19,7 @@ impl World {
                 in_flight_max: 12,
                 queued_max: 160,
                 queued_bytes_max: 1 << 20,
+                host_rules: Arc::default(),
             };
             let lagging: Vec<_> = self
                 .disk
