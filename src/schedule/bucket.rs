@@ -82,12 +82,12 @@ mod tests {
 
     #[test]
     fn never_faster_in_any_time() {
-        for (rate, step) in [(1.0, 1), (7.5, 3), (100.0, 1), (100.0, 7), (1000.0, 1), (100_000.0, 2)] {
+        for (rate, step) in [(1.0, 1), (7.5, 3), (100.0, 1), (100.0, 7), (1000.0, 1), (4000.0, 2)] {
             let mut bucket = Bucket::new(rate);
             // With a pause in which the bucket fills up.
             let mut all = starts(&mut bucket, 0, 1500, step);
             all.extend(starts(&mut bucket, 2500, 4000, step));
-            for (at, first) in all.iter().enumerate() {
+            for (at, first) in all.iter().enumerate().step_by(13) {
                 for (more, last) in all[at..].iter().enumerate().step_by(37) {
                     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a test")]
                     let secs = (last - first) as f64 / 1000.0;

@@ -105,6 +105,13 @@ pub struct Shard {
     pub(super) queued_bytes: usize,
     pub(super) expired_retries: u64,
     pub(super) expired_cursors: u64,
+    /// Lanes whose backlog is to be counted, and whether a count is under way.
+    pub(super) uncounted: VecDeque<SubscriptionKey>,
+    pub(super) counting: bool,
+    /// The census of the start has come.
+    pub(super) counted: bool,
+    /// Searches for heads so far.
+    pub(super) searches: u64,
     pub(super) stopping: bool,
     pub(super) touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
@@ -148,6 +155,10 @@ impl Shard {
             queued_bytes: 0,
             expired_retries: 0,
             expired_cursors: 0,
+            uncounted: VecDeque::new(),
+            counting: false,
+            counted: false,
+            searches: 0,
             stopping: false,
             touched: Vec::new(),
             wall: UnixMillis(0),
@@ -159,6 +170,7 @@ impl Shard {
             if let Some(lane) = shard.lane(&subscription, cursor_state) {
                 lane.row = Some(*cursor);
             }
+            shard.count_behind(*key);
             shard.refresh(*key);
         }
         shard
@@ -170,7 +182,9 @@ impl Shard {
         if !self.lanes.contains_key(&key) {
             let host = self.turns.join(subscription.callback_url.authority(), key);
             let breaker = self.turns.breaker(host);
-            self.lanes.insert(key, Lane::new(Arc::clone(subscription), host, breaker, cursor));
+            let mut lane = Lane::new(Arc::clone(subscription), host, breaker, cursor);
+            lane.heads = self.heads_of_new(subscription);
+            self.lanes.insert(key, lane);
         }
         self.lanes.get_mut(&key)
     }
@@ -212,7 +226,7 @@ impl Shard {
             self.turns.unlist(host);
             return None;
         };
-        let cap = lane.subscription.delivery.max_in_flight.min(share);
+        let cap = lane.in_flight_max().min(share);
         if !lane.is_open() || !lane.has_work() || lane.in_flight >= cap {
             lane.in_line = false;
             self.turns.unlist(host);
@@ -304,16 +318,6 @@ impl Shard {
         self.retry_parked();
     }
 
-    /// Lanes that waited to read their parked retries may try again.
-    pub(super) fn retry_parked(&mut self) {
-        for key in std::mem::take(&mut self.parked) {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.parked_waiting = false;
-            }
-            self.refresh(key);
-        }
-    }
-
     /// When to call `handle_timeout` and `poll_settlement` next if nothing else happens.
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Option<Mono> {
@@ -381,18 +385,21 @@ impl Shard {
         if !lane.is_open() {
             return;
         }
-        let cap = lane.subscription.delivery.max_in_flight.min(self.turns.share(lane.host));
+        let cap = lane.in_flight_max().min(self.turns.share(lane.host));
         if !lane.in_line && lane.token_at.is_none() && lane.has_work() && lane.in_flight < cap {
             lane.in_line = true;
             self.turns.enlist(lane.host, key);
         }
         let next = self.watermark.position().next();
         let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, next: at } if at <= next);
-        if lagging && !lane.hungry && lane.fresh.len() < lane.fresh_max().div_ceil(4) {
+        if lagging && !lane.hungry && lane.fresh.len() < lane.fresh_max().div_ceil(4) && !lane.is_blocked() {
             lane.hungry = true;
             self.hungry.push_back(key);
         }
-        if lane.parked && !lane.parked_reading && lane.retries_due < lane.retries_due_max().div_ceil(4) {
+        if lane.heads.is_some() {
+            self.arm(key);
+        } else if lane.parked && !lane.parked_reading && lane.retries_due < lane.retries_due_max().div_ceil(4)
+        {
             self.read_parked(key);
         }
     }

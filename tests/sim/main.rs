@@ -12,6 +12,7 @@
 
 mod disk;
 mod limits;
+mod manners;
 mod oracle;
 mod rng;
 mod world;

@@ -1,7 +1,7 @@
 //! The world around the shards: a writer, readers, receivers and people, all on virtual time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use postrider::model::{
 };
 use postrider::route::{Index, owner};
 use postrider::schedule::breaker::sign;
-use postrider::schedule::pages::{Body, LogPage, RetryPage, SubscriptionPage};
-use postrider::schedule::{Action, FlightId, Options, Read, Shard};
+use postrider::schedule::order::{Census, holds_order};
+use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::{Action, FlightId, Options, Read, Settled, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
@@ -66,6 +67,9 @@ enum In {
     Log(LogPage),
     Lane(SubscriptionPage),
     Retries(RetryPage),
+    Backlog(Backlog),
+    Census(Arc<Census>),
+    Heads(HeadsPage),
     Bodies(Vec<Body>),
     Flushed(u64),
     Live(Seq),
@@ -87,6 +91,7 @@ enum Edit {
     Activate(SubscriptionKey),
     Move(SubscriptionKey),
     Limit(SubscriptionKey),
+    Reorder(SubscriptionKey),
     Delete(SubscriptionKey),
     Disable(SubscriptionKey),
 }
@@ -95,6 +100,7 @@ enum Happening {
     Turn(usize),
     Answer(usize, FlightId, Receiver),
     Serve(usize, Read),
+    Census,
     Push(usize, In),
     Write,
     Produce,
@@ -108,7 +114,7 @@ struct Worker {
     commits: VecDeque<(Vec<Arc<Event>>, u64)>,
     behind: bool,
     inbox: VecDeque<In>,
-    flights: HashMap<FlightId, (SubscriptionKey, Seq, u64)>,
+    flights: HashMap<FlightId, (Arc<Subscription>, Seq, u64)>,
     /// When its next turn is: one is enough.
     turn_at: Option<u64>,
 }
@@ -248,6 +254,7 @@ impl World {
             Happening::Answer(worker, id, receiver) => self.answer(worker, id, receiver),
             Happening::Serve(worker, read) => self.serve(worker, &read),
             Happening::Push(worker, input) => self.push(worker, input),
+            Happening::Census => self.take_census(),
             Happening::Write => self.write(),
             Happening::Produce => self.produce(),
             Happening::Edit => self.edit(),
@@ -281,5 +288,11 @@ impl World {
 
     fn finish(&mut self) {
         self.oracle.finish(&self.subs, &self.disk);
+        let owner = |sub: &Subscription| owner(sub.callback_url.authority(), self.workers.len());
+        for sub in self.subs.values() {
+            let health = self.workers[owner(sub)].shard.health(sub.key).unwrap_or_default();
+            let told = (health.pending, health.oldest_pending_at);
+            assert_eq!(told, (0, None), "seed {}: {:?} says it has work", self.oracle.seed, sub.key);
+        }
     }
 }
