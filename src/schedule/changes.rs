@@ -117,6 +117,9 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let old = lane.host;
         lane.in_line = false;
+        if std::mem::take(&mut lane.fresh_waits) {
+            self.turns.fresh_waits(old, false);
+        }
         self.turns.leave(old, key);
         lane.host = self.turns.join(lane.subscription.callback_url.authority(), key);
         lane.breaker = self.turns.breaker(lane.host);

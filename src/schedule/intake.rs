@@ -133,6 +133,8 @@ impl Shard {
         lane.fresh_bytes += event.body().len();
         self.queued += 1;
         self.queued_bytes += event.body().len();
+        self.queued_fresh += 1;
+        self.queued_fresh_bytes += event.body().len();
         lane.fresh.push_back(Arc::clone(event));
     }
 
@@ -206,6 +208,8 @@ impl Shard {
             }
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(event.body().len());
+            self.queued_fresh = self.queued_fresh.saturating_sub(1);
+            self.queued_fresh_bytes = self.queued_fresh_bytes.saturating_sub(event.body().len());
         }
         lane.fresh_bytes = 0;
         self.lag(key, first, Some((events, at)));
@@ -304,6 +308,7 @@ impl Shard {
 
     /// Events of due retries.
     pub fn handle_bodies(&mut self, now: Now, bodies: &[Body]) {
+        self.bodies_asked = self.bodies_asked.saturating_sub(bodies.len());
         for body in bodies {
             let row = self
                 .lanes

@@ -19,7 +19,7 @@ use postrider::schedule::{Action, FlightId, Options, Read, Settled, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
-use crate::limits::BREAKER;
+use crate::limits::{BREAKER, IN_FLIGHT_BYTES_MAX};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 

@@ -20,6 +20,7 @@ impl World {
                 in_flight_max: 12,
                 queued_max: 160,
                 queued_bytes_max: 1 << 20,
+                in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
                 host_rules: Arc::clone(&self.rules),
             };
             let lagging: Vec<_> = self
@@ -154,6 +155,7 @@ impl World {
                     if host == RULED_HOST { (RULED_MAX, Some(RULED_RATE)) } else { (HOST_MAX, None) };
                 let limits = &mut self.oracle.limits;
                 limits.sent(self.now_ms, (at, host), send.id, max, rate);
+                limits.of_worker(at, send.id, send.event.body().len());
                 let key = send.subscription.key;
                 limits.of_subscription(self.now_ms, key, send.subscription.delivery.rate_per_second);
                 let place = (Arc::clone(&send.subscription), send.event.seq, host);
