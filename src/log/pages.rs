@@ -274,7 +274,7 @@ fn is_for(store: &Store, index: &Index, worker: usize, only: Option<Subscription
     };
     match only {
         Some(only) => key.subscription == only,
-        None => owner(subscription.callback_url.authority(), index.workers()) == worker,
+        None => index.owner(subscription) == worker,
     }
 }
 

@@ -132,7 +132,7 @@ impl Writer {
             }
             for released in settlement.released {
                 let Some(subscription) = index.subscription(released.subscription) else { continue };
-                let to = owner(subscription.callback_url.authority(), index.workers());
+                let to = index.owner(subscription);
                 if let Some(worker) = self.workers.get_mut(to) {
                     worker.outbox.input(Input::Adopt(released));
                     worker.touched = true;

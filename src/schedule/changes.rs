@@ -7,7 +7,7 @@ use super::lane::{Cursor, Lane};
 use super::order::holds_order;
 use super::shard::Shard;
 use crate::model::{Now, Subscription, SubscriptionKey};
-use crate::route::{Index, owner};
+use crate::route::Index;
 use crate::settle::Released;
 
 impl Shard {
@@ -30,7 +30,7 @@ impl Shard {
         after: Option<&Arc<Subscription>>,
     ) {
         let mine = |subscription: &Arc<Subscription>| {
-            owner(subscription.callback_url.authority(), self.options.workers) == self.options.worker
+            self.index.owner(subscription) == self.options.worker
         };
         let (was_mine, is_mine) = (before.is_some_and(mine), after.is_some_and(mine));
         match (before, after) {
@@ -200,7 +200,7 @@ impl Shard {
         self.journal.put_lagging(now.mono, key, cursor);
         self.journal.release(now.mono, Released { subscription: key, cursor });
         if let Some(subscription) = self.index.subscription(key).cloned()
-            && owner(subscription.callback_url.authority(), self.options.workers) == self.options.worker
+            && self.index.owner(&subscription) == self.options.worker
         {
             // It came back while the last requests were in flight.
             self.await_adoption(&subscription);

@@ -290,9 +290,7 @@ impl Shard {
     /// the head has one: see `arm`.
     pub(super) fn remember_retry(&mut self, row: RetryRow) {
         let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return };
-        if crate::route::owner(subscription.callback_url.authority(), self.options.workers)
-            != self.options.worker
-        {
+        if self.index.owner(&subscription) != self.options.worker {
             return;
         }
         let Some(lane) = self.lane(&subscription, Cursor::Live) else { return };

@@ -77,7 +77,7 @@ impl World {
         self.oracle.crashed(&self.disk);
         let workers = if self.rng.chance(20) { 1 + self.rng.below(3) } else { self.live.len() as u64 };
         self.live = vec![false; usize::try_from(workers).expect("small")];
-        let mut index = Index::empty(self.live.len());
+        let mut index = Index::empty(Placement::new(self.live.len(), rules()));
         for account in 1..=ACCOUNTS {
             let account = AccountKey(u32::try_from(account).expect("small"));
             let of_account: Vec<_> =

@@ -30,7 +30,7 @@ impl World {
                 .filter(|(key, _)| {
                     self.subs
                         .get(key)
-                        .is_some_and(|sub| owner(sub.callback_url.authority(), workers) == worker)
+                        .is_some_and(|sub| self.index.owner(sub) == worker)
                 })
                 .map(|(key, cursor)| (*key, *cursor))
                 .collect();
@@ -151,8 +151,7 @@ impl World {
                     format!("worker {at} sends {send:?}")
                 });
                 self.oracle.sent(now, &send);
-                let (max, rate) =
-                    if host == RULED_HOST { (RULED_MAX, Some(RULED_RATE)) } else { (HOST_MAX, None) };
+                let (max, rate) = limits_of(host, self.workers.len());
                 let limits = &mut self.oracle.limits;
                 limits.sent(self.now_ms, (at, host), send.id, max, rate);
                 limits.of_worker(at, send.id, send.event.body().len());
@@ -186,7 +185,7 @@ impl World {
                 None => return,
             },
             Read::Retries { worker, only, after, until } => {
-                In::Retries(self.disk.read_retries(&self.index, *worker, workers, *only, *after, *until))
+                In::Retries(self.disk.read_retries(&self.index, *worker, *only, *after, *until))
             }
             Read::Heads { subscription, serial, after, .. } => {
                 In::Heads(self.disk.heads(*subscription, *serial, *after))
