@@ -172,6 +172,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
         metrics: ControlMetrics::new(),
+        clock: clock::wall,
     });
     let (admin_stop, stopped) = oneshot::channel();
     let admin_thread = admin::start(bound, admin, async {
