@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::ingest::{IngestOptions, Limits, server_id};
 use crate::log::options::{LogOptions, Retention};
 use crate::model::{Catalogue, DeliveryOptions, OnBlocked, Ordering, SignatureScheme};
-use crate::registry::RegistryOptions;
+use crate::registry::{RegistryOptions, Vault};
 use crate::rt::{clock, random};
 use crate::schedule;
 use crate::send::SendOptions;
@@ -46,7 +46,7 @@ pub fn log(config: &Config) -> LogOptions {
     }
 }
 
-pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions {
+pub fn registry(config: &Config, catalogue: &Arc<Catalogue>, vault: Vault) -> RegistryOptions {
     RegistryOptions {
         catalogue: Arc::clone(catalogue) as _,
         webhooks_enabled: config.features.webhooks,
@@ -58,6 +58,7 @@ pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions 
             on_blocked: OnBlocked::Block,
             signature: SignatureScheme::V1,
         },
+        vault: Arc::new(vault),
     }
 }
 

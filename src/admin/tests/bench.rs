@@ -19,7 +19,7 @@ use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
     Refused, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
 };
-use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions};
+use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions, Vault};
 use crate::telemetry::handles::ControlMetrics;
 use crate::telemetry::tests::local;
 
@@ -130,8 +130,12 @@ impl Bench {
             on_blocked: OnBlocked::Block,
             signature: SignatureScheme::V1,
         };
-        let options =
-            RegistryOptions { catalogue: Arc::clone(&catalogue) as Arc<_>, webhooks_enabled: true, delivery };
+        let options = RegistryOptions {
+            catalogue: Arc::clone(&catalogue) as Arc<_>,
+            webhooks_enabled: true,
+            delivery,
+            vault: Arc::new(Vault::new(&[4; 32])),
+        };
         let registry = Arc::new(RwLock::new(Registry::new(options)));
         let memory = Arc::new(Memory {
             registry: Arc::clone(&registry),
