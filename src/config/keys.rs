@@ -82,6 +82,7 @@ impl Section for Host {
         v.key("spread", &mut self.spread);
         v.key("max_connections", &mut self.max_connections);
         v.key("rate_per_second", &mut self.rate_per_second);
+        v.key("http2", &mut self.http2);
         v.key("client_certificate", &mut self.client_certificate);
         v.key("client_key", &mut self.client_key);
     }

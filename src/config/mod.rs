@@ -137,6 +137,8 @@ pub struct Host {
     pub max_connections: Option<u32>,
     /// Attempts a second to the whole host.
     pub rate_per_second: Option<f64>,
+    /// HTTP/2 without asking, also over plain http.
+    pub http2: bool,
     /// PEM, shown to the host when it asks for a client certificate; comes with `client_key`.
     pub client_certificate: Option<PathBuf>,
     pub client_key: Option<PathBuf>,
@@ -230,6 +232,7 @@ impl Default for Host {
             spread: 1,
             max_connections: None,
             rate_per_second: None,
+            http2: false,
             client_certificate: None,
             client_key: None,
         }

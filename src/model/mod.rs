@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod event;
+pub mod host_rules;
 pub mod ids;
 pub mod json;
 pub mod mask;
@@ -18,6 +19,7 @@ pub mod url;
 
 pub use catalogue::{Catalogue, CustomType, EventType};
 pub use event::{Event, NewEvent, Seq};
+pub use host_rules::{HostRule, HostRules};
 pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey};
 pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};

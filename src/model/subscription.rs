@@ -90,7 +90,7 @@ pub struct CustomHeader {
 }
 
 /// A certificate with its key, shown to receivers that ask for one (mTLS). `Debug` never shows the key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientIdentity {
     /// The chain, PEM, leaf first.
     pub certificate: String,

@@ -27,6 +27,7 @@ fn options() -> Options {
         in_flight_max: 1000,
         queued_max: 4000,
         queued_bytes_max: 16 << 20,
+        host_rules: Arc::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sending: one attempt from a job to its outcome.
 //!
-//! `sign`, `ed25519`, `target` and `outcome` decide and are pure. `dns`, `pool`, `request` and `h1` own names,
-//! sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
+//! `sign`, `ed25519`, `target` and `outcome` decide and are pure. `dns`, `dial`, `pool`, `request` and
+//! `h1` own names, sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
 //! (see [`pool::Sender::cancel`]), so that no deadline hangs on a runtime's timer.
 //! Deliberately absent: retries of attempts, breakers and rates, which `schedule` and `settle` decide,
 //! and following redirects, which nothing does.
@@ -16,6 +16,7 @@ pub mod verify;
 #[cfg(feature = "engine")]
 mod connections;
 #[cfg(feature = "engine")]
+mod dial;
 pub mod dns;
 #[cfg(feature = "engine")]
 pub mod h1;
@@ -24,12 +25,18 @@ mod host;
 #[cfg(feature = "engine")]
 mod job;
 #[cfg(feature = "engine")]
+mod open;
+#[cfg(feature = "engine")]
 pub mod pool;
 #[cfg(feature = "engine")]
 mod request;
+#[cfg(feature = "engine")]
+mod socket;
 #[cfg(test)]
 #[cfg(feature = "engine")]
 mod tests;
+#[cfg(feature = "engine")]
+pub mod tls;
 
 #[cfg(feature = "engine")]
 pub use dns::{ResolverHandle, ResolverOptions};

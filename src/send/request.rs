@@ -186,7 +186,7 @@ mod tests {
             let mut subscription = sample(key, "http://localhost/");
             subscription.version = version;
             let mut made = false;
-            let host = Rc::new(Host::new(subscription.callback_url.authority().clone()));
+            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
             let found = cache.get(&subscription, || {
                 made = true;
                 Prepared::new(&subscription, host)
@@ -213,7 +213,7 @@ mod tests {
         let mut subscription = sample(1, "http://localhost/");
         subscription.headers =
             vec![crate::model::CustomHeader { name: "x".to_owned(), value: "secret\n".to_owned() }];
-        let host = Rc::new(Host::new(subscription.callback_url.authority().clone()));
+        let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
         let error = Prepared::new(&subscription, host).err().expect("refused");
         assert_eq!(error.kind, ErrorKind::Protocol);
         assert!(!error.message.contains("secret"));
@@ -223,7 +223,7 @@ mod tests {
     fn any_target_of_a_callback_url_can_be_sent() {
         for target in ["//x", "/%60%C3%BC", "/x?a=b&c=%7B%7D", "/;=,@:&$!*'()~", "/a//b/?", "/?x=%27?/"] {
             let subscription = sample(1, &format!("http://localhost{target}"));
-            let host = Rc::new(Host::new(subscription.callback_url.authority().clone()));
+            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
             let prepared = Prepared::new(&subscription, host).map_err(|e| e.message).expect(target);
             assert_eq!(prepared.uri.to_string(), target);
         }

@@ -8,6 +8,7 @@
 
 mod adapters;
 mod board;
+mod hosts;
 mod housekeeping;
 mod key_file;
 mod observers;
@@ -36,6 +37,7 @@ use crate::registry::{self, LoadError, Registry, RowError};
 use crate::route::owner;
 use crate::rt::{clock, random};
 use crate::schedule::Shard;
+use crate::send::tls::TrustError;
 use crate::send::{ResolverHandle, ResolverOptions};
 use crate::telemetry::handles::{ControlMetrics, LogMetrics};
 use crate::telemetry::{Telemetry, TelemetryError};
@@ -62,6 +64,8 @@ pub enum ServerError {
     #[error(transparent)]
     Types(#[from] types::TypesError),
     #[error(transparent)]
+    Hosts(#[from] hosts::HostsError),
+    #[error(transparent)]
     Token(#[from] token::TokenError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -69,6 +73,8 @@ pub enum ServerError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Ingest(#[from] ingest::server::StartError),
+    #[error("egress.{key}")]
+    Trust { key: &'static str, source: TrustError },
     #[error("a thread cannot be started")]
     Thread(#[source] std::io::Error),
 }
@@ -95,6 +101,11 @@ pub struct Server {
 /// See [`ServerError`]; nothing is left running, and what is on disk is as it was.
 pub fn start(config: &Config) -> Result<Server, ServerError> {
     let data_dir = &config.data_dir;
+    let rules = Arc::new(hosts::rules(config)?);
+    let trust = options::trust(config).map_err(|source| ServerError::Trust {
+        key: if matches!(source, TrustError::System) { "system_roots" } else { "ca_file" },
+        source,
+    })?;
     make_directory(data_dir)?;
     let bound = admin::bind(&config.admin.listen.to_string())?;
     let admin_address = bound.address;
@@ -135,7 +146,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let (reads, readers) = reader::start(&store, &index, &outboxes)?;
 
     let readiness = Arc::new(Readiness::new(workers, clock::mono()));
-    let board = Arc::new(board::Board::new(workers));
+    let board = Arc::new(board::Board::new(workers, Arc::clone(store.waiting())));
     let resolver = ResolverHandle::start(ResolverOptions::new(clock::mono)).map_err(ServerError::Thread)?;
     let snapshot = index.load_full();
     let mut threads = Vec::with_capacity(workers);
@@ -152,7 +163,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             .copied()
             .collect();
         let shard = Shard::new(
-            options::shard(config, number, workers),
+            options::shard(config, &rules, number, workers),
             Arc::clone(&snapshot),
             opened.recovered.watermark,
             &lagging,
@@ -164,7 +175,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             writer: writer.requests(),
             readers: reads.clone(),
             head: store.head_cell(),
-            send: options::send(config),
+            send: options::send(config, &rules, &trust),
             resolver: resolver.clone(),
             observer: Box::new(observers::WorkerObserver::new(number, Arc::clone(&board))),
             grace: DELIVERIES_GRACE,

@@ -28,6 +28,7 @@ mod wait;
 mod deadline;
 mod delivery;
 mod disk;
+mod hostile;
 mod isolation;
 mod kill;
 mod lag;

@@ -210,14 +210,19 @@ impl Engine {
         events: &[&str],
         more: &Value,
     ) -> String {
-        let mut body = json!({"name": path, "callbackUrl": to.url(path), "events": events});
+        let id = self.subscribe_url(account, &to.url(path), events, more);
+        to.trust(&id, &self.secret(account, &id));
+        id
+    }
+
+    /// The same at a URL of which this kit knows nothing.
+    pub fn subscribe_url(&self, account: &str, url: &str, events: &[&str], more: &Value) -> String {
+        let mut body = json!({"name": url, "callbackUrl": url, "events": events});
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key] = value.clone();
         }
         let made = self.api("POST", &format!("/accounts/{account}/subscriptions"), Some(&body)).want(201);
-        let id = made.json()["id"].as_str().unwrap().to_owned();
-        to.trust(&id, &self.secret(account, &id));
-        id
+        made.json()["id"].as_str().unwrap().to_owned()
     }
 
     pub fn secret(&self, account: &str, id: &str) -> String {
@@ -301,6 +306,11 @@ impl Engine {
             }
             Err((head, low, left))
         })
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// Resident memory in KiB.

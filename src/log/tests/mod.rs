@@ -13,6 +13,7 @@ mod failing;
 mod reading;
 mod reopening;
 mod retaining;
+mod undelivered;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -247,11 +248,11 @@ impl Rig {
         }
     }
 
-    /// The next input that is no news of the configuration.
+    /// The next input that was asked for.
     fn input(&self, worker: usize) -> Input {
         loop {
             match self.workers[worker].inputs.recv_timeout(PATIENCE).expect("an input comes") {
-                Input::Changed { .. } => {}
+                Input::Changed { .. } | Input::Census(_) => {}
                 other => return other,
             }
         }
