@@ -32,6 +32,7 @@ mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+mod peers_standardwebhooks;
 mod retries;
 mod stop;
 mod weather;
