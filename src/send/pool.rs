@@ -19,6 +19,7 @@ use super::dns::ResolverHandle;
 use super::h1;
 use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
 use super::job::{self, CancelReason, Flight, Job};
+use super::proxy::Proxy;
 use super::request::{Prepared, PreparedCache, Stamp};
 use super::target::Egress;
 use crate::model::{AttemptError, Authority, ErrorKind, HostRules, Mono, Outcome, Subscription};
@@ -30,6 +31,8 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct SendOptions {
     pub egress: Egress,
+    /// What everything goes through.
+    pub proxy: Option<Arc<Proxy>>,
     /// Over resolving and connecting.
     pub connect_timeout: Duration,
     /// Bytes of a response's body that are read at most.
@@ -52,6 +55,7 @@ impl SendOptions {
     pub fn new(clock: fn() -> Mono) -> Self {
         Self {
             egress: Egress::default(),
+            proxy: None,
             connect_timeout: Duration::from_secs(5),
             max_response_size: 64 * 1024,
             max_connections_per_host: 32,
@@ -76,7 +80,7 @@ impl Sender {
     #[must_use]
     pub fn new(options: SendOptions, resolver: ResolverHandle) -> Self {
         Self(Rc::new(Pool {
-            dialer: Dialer::new(options.egress.clone(), resolver),
+            dialer: Dialer::new(options.egress.clone(), options.proxy.clone(), resolver, options.clock),
             options,
             scratch: Rc::new(RefCell::new(vec![0; h1::SCRATCH_LEN])),
             stamp: RefCell::new(Stamp::new()),
@@ -271,6 +275,7 @@ impl Pool {
     }
 
     fn tick(self: &Rc<Self>, now: Mono) -> Option<Mono> {
+        self.dialer.tick(now);
         loop {
             let late = self.opening.borrow().first_key_value().map(|((until, _), c)| (*until, c.clone()));
             let Some((_, connection)) = late.filter(|(until, _)| *until <= now) else { break };
@@ -283,7 +288,10 @@ impl Pool {
                 },
                 Stage::Connecting => AttemptError {
                     kind: ErrorKind::Connect,
-                    message: format!("cannot connect to {authority} {within}"),
+                    message: format!(
+                        "cannot connect to {authority} {within}{}",
+                        self.dialer.trouble(authority)
+                    ),
                 },
             };
             self.open_failed(&connection, error);

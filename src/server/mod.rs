@@ -35,7 +35,7 @@ use crate::registry::{LoadError, Registry};
 use crate::route::owner;
 use crate::rt::clock;
 use crate::schedule::Shard;
-use crate::send::{ResolverHandle, ResolverOptions};
+use crate::send::ResolverHandle;
 use crate::telemetry::handles::{ControlMetrics, LogMetrics};
 use crate::telemetry::{Telemetry, TelemetryError};
 use crate::worker::{self, Mailbox, WorkerOptions};
@@ -129,7 +129,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 
     let readiness = Arc::new(Readiness::new(workers, clock::mono()));
     let board = Arc::new(board::Board::new(workers));
-    let resolver = ResolverHandle::start(ResolverOptions::new(clock::mono)).map_err(ServerError::Thread)?;
+    let resolver = ResolverHandle::start(options::resolver(&config)).map_err(ServerError::Thread)?;
     let snapshot = index.load_full();
     let mut threads = Vec::with_capacity(workers);
     for (number, mailbox) in mailboxes.iter().enumerate() {
