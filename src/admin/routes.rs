@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 
 use super::problem::Problem;
 use super::state::Admin;
@@ -32,6 +32,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
             get(subscriptions::show).patch(subscriptions::patch).delete(subscriptions::delete),
         )
         .route(&format!("{subscription}/secret"), get(subscriptions::secret))
+        .route(&format!("{subscription}/secret/rotate"), post(subscriptions::rotate_secret))
         .route(&format!("{subscription}/deliveries/{{event}}/attempts"), get(deliveries::attempts))
         .route("/accounts/{account}/deliveries", get(deliveries::list))
         .route("/accounts/{account}/events", get(events::list))

@@ -27,8 +27,6 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,
     pub metrics: ControlMetrics,
-    /// The public key (`whpk_…`) that belongs to a secret; `None` where this build cannot sign `v1a`.
-    pub public_key: fn(&[u8]) -> Option<String>,
 }
 
 impl Admin {

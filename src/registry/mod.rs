@@ -9,13 +9,16 @@
 
 mod change;
 mod draft;
+mod entropy;
 mod field;
 mod headers;
 mod id;
 mod planning;
+mod rotation;
 mod rows;
 mod selectors;
 mod state;
+mod subscription_row;
 mod words;
 
 pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange};
@@ -23,6 +26,7 @@ pub use draft::{DeliveryPatch, Draft, Field, Patch};
 pub use field::{ERRORS_MAX, FieldError};
 pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
 pub use id::{secret_text, subscription_id};
+pub use rotation::{OVERLAP_DEFAULT, OVERLAP_SECS_MAX, parse_overlap};
 pub use rows::{LoadError, ROW_LEN_MAX, RowError};
 pub use selectors::Selectors;
 pub use state::{Account, FLAG_WEBHOOKS, FLAGS, Registry, RegistryOptions, SUBSCRIPTIONS_PER_ACCOUNT_MAX};

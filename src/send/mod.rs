@@ -26,12 +26,18 @@ mod host;
 #[cfg(feature = "engine")]
 mod job;
 #[cfg(feature = "engine")]
+mod open;
+#[cfg(feature = "engine")]
 pub mod pool;
 #[cfg(feature = "engine")]
 mod request;
+#[cfg(feature = "engine")]
+mod socket;
 #[cfg(test)]
 #[cfg(feature = "engine")]
 mod tests;
+#[cfg(feature = "engine")]
+pub mod tls;
 
 #[cfg(feature = "engine")]
 pub use dns::{ResolverHandle, ResolverOptions};

@@ -11,6 +11,7 @@ use crate::rt::{clock, random};
 use crate::schedule;
 use crate::send::proxy::Proxy;
 use crate::send::target::Egress;
+use crate::send::tls::{Trust, TrustError, TrustOptions};
 use crate::send::{ResolverOptions, SendOptions};
 use crate::settle::RetryPolicy;
 
@@ -77,7 +78,15 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
     }
 }
 
-pub fn send(config: &Config, rules: &Arc<HostRules>) -> SendOptions {
+/// The roots that receivers' certificates must lead to. Reads files: once, for all workers.
+pub fn trust(config: &Config) -> Result<Trust, TrustError> {
+    Trust::load(&TrustOptions {
+        ca_file: config.egress.ca_file.clone(),
+        system_roots: config.egress.system_roots,
+    })
+}
+
+pub fn send(config: &Config, rules: &Arc<HostRules>, trust: &Trust) -> SendOptions {
     SendOptions {
         egress: egress(&config.egress),
         proxy: config.egress.proxy.as_ref().map(|proxy| {
@@ -85,6 +94,7 @@ pub fn send(config: &Config, rules: &Arc<HostRules>) -> SendOptions {
             let credentials = credentials.map(|(user, password)| (user.as_str(), password.as_str()));
             Arc::new(Proxy::new(&proxy.host, proxy.port, credentials))
         }),
+        trust: trust.clone(),
         connect_timeout: config.delivery.connect_timeout,
         max_response_size: config.delivery.max_response_size.bytes(),
         max_connections_per_host: usize::try_from(config.delivery.max_connections_per_host).unwrap_or(1),

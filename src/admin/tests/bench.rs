@@ -148,7 +148,6 @@ impl Bench {
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
             metrics,
-            public_key: |_| None,
         });
         let bound = bind("127.0.0.1:0").expect("a free port");
         let address = bound.address;

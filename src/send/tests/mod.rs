@@ -6,8 +6,11 @@ mod dialing;
 mod dns;
 mod names;
 mod nameserver;
+mod pki;
 mod proxy;
+mod server;
 mod throughput;
+mod tls;
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};
