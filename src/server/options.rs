@@ -72,6 +72,13 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
             jitter: config.delivery.retry_jitter,
         },
         host_in_flight_max: config.delivery.max_connections_per_host,
+        breaker: schedule::BreakerPolicy {
+            window: config.breaker.window,
+            min_requests: config.breaker.min_requests,
+            failure_ratio: config.breaker.failure_ratio,
+            open: config.breaker.open,
+            open_max: config.breaker.open_max,
+        },
         in_flight_max: IN_FLIGHT_MAX,
         queued_max: QUEUED_MAX,
         queued_bytes_max: QUEUED_BYTES_MAX,
