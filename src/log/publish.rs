@@ -15,7 +15,7 @@ use super::stats::LogStats;
 use super::writer::Writer;
 use crate::model::{Event, Seq};
 use crate::registry::{Changed, Plan};
-use crate::route::{Index, owner};
+use crate::route::Index;
 
 /// One worker, as the writer sees it.
 pub(super) struct Worker {

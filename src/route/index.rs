@@ -26,12 +26,7 @@ impl Index {
     /// Nobody wants anything.
     #[must_use]
     pub fn empty(placement: impl Into<Placement>) -> Self {
-        Self {
-            placement: placement.into(),
-            version: 0,
-            parts: Table::default(),
-            by_key: Table::default(),
-        }
+        Self { placement: placement.into(), version: 0, parts: Table::default(), by_key: Table::default() }
     }
 
     /// The index of all accounts at once.

@@ -29,9 +29,7 @@ impl Shard {
         before: Option<&Arc<Subscription>>,
         after: Option<&Arc<Subscription>>,
     ) {
-        let mine = |subscription: &Arc<Subscription>| {
-            self.index.owner(subscription) == self.options.worker
-        };
+        let mine = |subscription: &Arc<Subscription>| self.index.owner(subscription) == self.options.worker;
         let (was_mine, is_mine) = (before.is_some_and(mine), after.is_some_and(mine));
         match (before, after) {
             (Some(before), None) if was_mine => self.delete(now, before.key),

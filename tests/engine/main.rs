@@ -21,17 +21,24 @@
 )]
 
 mod http;
+#[allow(dead_code, reason = "the sender's own tests have it say more")]
+#[path = "../../src/send/tests/nameserver.rs"]
+mod nameserver;
 mod process;
 mod receiver;
 mod wait;
 
+mod breaker;
 mod deadline;
 mod delivery;
 mod disk;
+mod egress;
 mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+mod peers_standardwebhooks;
+mod rate;
 mod retries;
 mod stop;
 mod weather;

@@ -165,9 +165,7 @@ impl Disk {
     ) -> RetryPage {
         let mine = |row: &&RetryRow| match only {
             Some(key) => row.key.subscription == key,
-            None => index
-                .subscription(row.key.subscription)
-                .is_some_and(|sub| index.owner(sub) == worker),
+            None => index.subscription(row.key.subscription).is_some_and(|sub| index.owner(sub) == worker),
         };
         let mut rows: Vec<RetryRow> = self
             .retries

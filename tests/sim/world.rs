@@ -142,6 +142,8 @@ pub struct World {
     head: Seq,
     chaos_ms: u64,
     rules: Arc<HostRules>,
+    /// What connections were last said to carry.
+    capacities: HashMap<u64, u32>,
     pub oracle: Oracle,
 }
 
@@ -158,9 +160,14 @@ fn limits_of(host: u64, workers: usize) -> (u32, Option<f64>) {
 }
 
 fn rules() -> Arc<HostRules> {
-    let rule =
-        HostRule { max_connections: Some(RULED_MAX), rate_per_second: Some(RULED_RATE), ..HostRule::DEFAULT };
-    Arc::new(HostRules::new([(format!("host{RULED_HOST}.example").as_str(), rule)]))
+    let rule = |host: u64| HostRule {
+        spread: usize::try_from(spread_of(host)).expect("small"),
+        max_connections: (host == RULED_HOST).then_some(RULED_MAX),
+        rate_per_second: Some(RULED_RATE),
+        ..HostRule::DEFAULT
+    };
+    let hosts = [RULED_HOST, SPREAD_HOST].map(|host| (format!("host{host}.example"), rule(host)));
+    Arc::new(HostRules::new(hosts.iter().map(|(host, rule)| (host.as_str(), rule.clone()))))
 }
 
 fn trace() -> Option<(u64, u64)> {
@@ -198,6 +205,7 @@ impl World {
             head: Seq(0),
             chaos_ms: plan.chaos_ms,
             rules: rules(),
+            capacities: HashMap::new(),
             oracle: Oracle::new(plan.seed),
         };
         world.start();

@@ -27,11 +27,7 @@ impl World {
                 .disk
                 .lagging
                 .iter()
-                .filter(|(key, _)| {
-                    self.subs
-                        .get(key)
-                        .is_some_and(|sub| self.index.owner(sub) == worker)
-                })
+                .filter(|(key, _)| self.subs.get(key).is_some_and(|sub| self.index.owner(sub) == worker))
                 .map(|(key, cursor)| (*key, *cursor))
                 .collect();
             let shard = Shard::new(options, Arc::clone(&self.index), watermark, &lagging);
@@ -152,6 +148,8 @@ impl World {
                 });
                 self.oracle.sent(now, &send);
                 let (max, rate) = limits_of(host, self.workers.len());
+                // A host that was forgotten meanwhile has its own bound again.
+                let max = max.max(self.capacities.get(&host).copied().unwrap_or(0));
                 let limits = &mut self.oracle.limits;
                 limits.sent(self.now_ms, (at, host), send.id, max, rate);
                 limits.of_worker(at, send.id, send.event.body().len());
@@ -177,7 +175,6 @@ impl World {
     }
 
     pub(super) fn serve(&mut self, at: usize, read: &Read) {
-        let workers = self.workers.len();
         let input = match read {
             Read::Log { worker, from } => In::Log(self.disk.read_log(&self.index, *worker, *from)),
             Read::Subscription { .. } => match self.disk.read_subscription(read) {
