@@ -72,6 +72,7 @@ struct Record {
     updated_at: u64,
     version: u64,
     epochs: Vec<Epoch>,
+    announced: bool,
     /// A [`Secret`].
     secret: Vec<u8>,
 }
@@ -128,6 +129,7 @@ pub(super) fn value(sub: &Subscription) -> Vec<u8> {
         updated_at: sub.updated_at.0,
         version: sub.version,
         epochs: sub.epochs.clone(),
+        announced: sub.announced,
         secret: encode_part(&secret),
     };
     encode(VERSION, &record)
@@ -181,6 +183,7 @@ fn open(record: OpenRecord, entropy: &mut Entropy) -> (Record, Secret) {
         updated_at: record.updated_at,
         version: record.version,
         epochs: record.epochs,
+        announced: false,
         secret: Vec::new(),
     };
     (record, secret)
@@ -242,6 +245,7 @@ fn subscription(
             previous: secret.previous.into_iter().map(previous).collect(),
         },
         client_identity,
+        announced: record.announced,
         created_at: UnixMillis(record.created_at),
         updated_at: UnixMillis(record.updated_at),
         version: record.version,

@@ -20,6 +20,7 @@ pub mod watermark;
 
 mod behind;
 mod changes;
+mod health;
 mod intake;
 mod observe;
 mod outcomes;

@@ -6,6 +6,7 @@
 use foldhash::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
@@ -26,6 +27,8 @@ pub struct Options {
     /// How many workers there are, for telling whose a subscription is.
     pub workers: usize,
     pub policy: RetryPolicy,
+    /// A subscription that saw nothing but failures for this long is made inactive; `None`: never.
+    pub disable_after: Option<Duration>,
     /// Requests in flight to one host.
     pub host_in_flight_max: u32,
     /// Requests in flight in all.
@@ -65,8 +68,10 @@ pub enum Action {
     Read(Read),
     /// Tell the writer that everything up to here was taken in from the log.
     CaughtUp(Seq),
-    /// Make the subscription inactive.
-    Disable(SubscriptionKey, DisabledReason),
+    /// Make the subscription inactive, and let others be told where that is allowed.
+    Disable { key: SubscriptionKey, reason: DisabledReason, announce: bool },
+    /// A subscription that was announced as disabled delivers again.
+    Recovered(SubscriptionKey),
 }
 
 /// How the shard gets at the log.
