@@ -13,6 +13,7 @@ mod entropy;
 mod field;
 mod headers;
 mod id;
+mod operational;
 mod planning;
 mod rotation;
 mod rows;
