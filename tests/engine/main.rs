@@ -21,6 +21,7 @@
 )]
 
 mod http;
+mod identity;
 mod process;
 mod receiver;
 mod wait;
@@ -32,6 +33,8 @@ mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+mod peers_nginx;
+mod peers_node;
 mod retries;
 mod stop;
 mod weather;
