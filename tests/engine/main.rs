@@ -21,7 +21,13 @@
 )]
 
 mod http;
+<<<<<<< HEAD
 mod identity;
+=======
+#[allow(dead_code, reason = "the sender's own tests have it say more")]
+#[path = "../../src/send/tests/nameserver.rs"]
+mod nameserver;
+>>>>>>> main
 mod process;
 mod receiver;
 mod wait;
@@ -29,12 +35,17 @@ mod wait;
 mod deadline;
 mod delivery;
 mod disk;
+mod egress;
 mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+<<<<<<< HEAD
 mod peers_nginx;
 mod peers_node;
+=======
+mod peers_standardwebhooks;
+>>>>>>> main
 mod retries;
 mod stop;
 mod weather;

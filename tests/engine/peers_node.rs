@@ -16,7 +16,7 @@ use crate::peers_nginx::present;
 use crate::process::{Engine, Options};
 use crate::wait::{PATIENCE, until, until_within};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/receiver.mjs");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/http2.mjs");
 
 struct Node {
     child: Child,

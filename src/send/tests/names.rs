@@ -56,7 +56,8 @@ fn a_literal_address_is_judged_too() {
     check("http://[::1]:9/", ErrorKind::Egress, "loopback");
     check("http://10.0.0.1/", ErrorKind::Egress, "private use");
     check("http://127.1:1/", ErrorKind::Connect, "refused");
-    check("https://127.0.0.1/", ErrorKind::Tls, "no TLS");
+    check("https://127.0.0.1:1/", ErrorKind::Connect, "refused");
+    check("https://10.0.0.1/", ErrorKind::Egress, "private use");
 }
 
 #[test]
