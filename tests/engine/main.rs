@@ -21,13 +21,10 @@
 )]
 
 mod http;
-<<<<<<< HEAD
 mod identity;
-=======
 #[allow(dead_code, reason = "the sender's own tests have it say more")]
 #[path = "../../src/send/tests/nameserver.rs"]
 mod nameserver;
->>>>>>> main
 mod process;
 mod receiver;
 mod wait;
@@ -40,12 +37,9 @@ mod hostile;
 mod isolation;
 mod kill;
 mod lag;
-<<<<<<< HEAD
 mod peers_nginx;
 mod peers_node;
-=======
 mod peers_standardwebhooks;
->>>>>>> main
 mod retries;
 mod stop;
 mod weather;

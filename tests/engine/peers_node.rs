@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::http::event;
 use crate::identity::authority;
-use crate::peers_nginx::present;
+use crate::peers_standardwebhooks::installed;
 use crate::process::{Engine, Options};
 use crate::wait::{PATIENCE, until, until_within};
 
@@ -85,11 +85,8 @@ struct Rig {
 }
 
 impl Rig {
-    /// `None` where there is no node.
-    fn new(timeout: &'static str) -> Option<Self> {
-        if !present("node", "--version") {
-            return None;
-        }
+    fn new(timeout: &'static str) -> Self {
+        installed();
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             timeout,
@@ -99,7 +96,7 @@ impl Rig {
         };
         let node = Node::start(dir.path());
         let engine = Engine::start(dir.path(), &options);
-        Some(Self { engine, node, _dir: dir })
+        Self { engine, node, _dir: dir }
     }
 
     fn subscribe(&mut self, path: &str) -> String {
@@ -132,7 +129,7 @@ fn times(requests: &[Value]) -> BTreeMap<String, usize> {
 #[test]
 #[ignore = "needs HTTP/2"]
 fn many_deliveries_share_a_connection() {
-    let Some(mut rig) = Rig::new("10s") else { return };
+    let mut rig = Rig::new("10s");
     let sub = rig.subscribe("/ok");
     let ids = rig.send(1000, 100);
     rig.engine.until_settled(1000);
@@ -151,7 +148,7 @@ fn many_deliveries_share_a_connection() {
 #[test]
 #[ignore = "needs HTTP/2"]
 fn each_answer_is_taken_as_it_is() {
-    let Some(mut rig) = Rig::new("1s") else { return };
+    let mut rig = Rig::new("1s");
     let check = |rig: &mut Rig, path: &str, status: &Value, kind: &Value| {
         let sub = rig.subscribe(path);
         let id = format!("e{}", path.replace('/', "-"));
@@ -185,7 +182,7 @@ fn each_answer_is_taken_as_it_is() {
 #[test]
 #[ignore = "needs HTTP/2"]
 fn goaway_loses_and_repeats_nothing() {
-    let Some(mut rig) = Rig::new("10s") else { return };
+    let mut rig = Rig::new("10s");
     let sub = rig.subscribe("/goaway");
     let ids = rig.send(500, 25);
     rig.engine.until_settled(500);
