@@ -55,6 +55,9 @@ impl Section for Config {
         v.section("egress");
         v.key("allow_http", &mut self.egress.allow_http);
         v.key("allow_networks", &mut self.egress.allow_networks);
+        v.key("allow_hosts", &mut self.egress.allow_hosts);
+        v.key("refuse_ports", &mut self.egress.refuse_ports);
+        v.key("nameservers", &mut self.egress.nameservers);
         v.key("ca_file", &mut self.egress.ca_file);
         v.key("system_roots", &mut self.egress.system_roots);
         v.key("proxy", &mut self.egress.proxy);

@@ -37,8 +37,8 @@ use crate::registry::{self, LoadError, Registry, RowError};
 use crate::route::owner;
 use crate::rt::{clock, random};
 use crate::schedule::Shard;
+use crate::send::ResolverHandle;
 use crate::send::tls::TrustError;
-use crate::send::{ResolverHandle, ResolverOptions};
 use crate::telemetry::handles::{ControlMetrics, LogMetrics};
 use crate::telemetry::{Telemetry, TelemetryError};
 use crate::worker::{self, Mailbox, WorkerOptions};
@@ -147,7 +147,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 
     let readiness = Arc::new(Readiness::new(workers, clock::mono()));
     let board = Arc::new(board::Board::new(workers, Arc::clone(store.waiting())));
-    let resolver = ResolverHandle::start(ResolverOptions::new(clock::mono)).map_err(ServerError::Thread)?;
+    let resolver = ResolverHandle::start(options::resolver(&config)).map_err(ServerError::Thread)?;
     let snapshot = index.load_full();
     let mut threads = Vec::with_capacity(workers);
     for (number, mailbox) in mailboxes.iter().enumerate() {

@@ -21,6 +21,9 @@
 )]
 
 mod http;
+#[allow(dead_code, reason = "the sender's own tests have it say more")]
+#[path = "../../src/send/tests/nameserver.rs"]
+mod nameserver;
 mod process;
 mod receiver;
 mod wait;
@@ -28,6 +31,7 @@ mod wait;
 mod deadline;
 mod delivery;
 mod disk;
+mod egress;
 mod hostile;
 mod isolation;
 mod kill;
