@@ -13,6 +13,7 @@ use foldhash::HashMap;
 use super::behind::Behind;
 use super::breaker::BreakerState;
 use super::bucket::Bucket;
+use super::health::Condition;
 use super::order::{Heads, Next};
 use super::turns::HostKey;
 use crate::model::{Event, Mono, Ordering, Seq, Status, Subscription, UnixMillis};
@@ -123,9 +124,7 @@ pub struct Lane {
     pub touched: bool,
     /// It is in the list of lanes whose cursor row must be looked at.
     pub dirty: bool,
-    pub last_success_at: Option<UnixMillis>,
-    pub last_failure_at: Option<UnixMillis>,
-    pub failing_since: Option<UnixMillis>,
+    pub condition: Condition,
 }
 
 impl Lane {
@@ -168,9 +167,7 @@ impl Lane {
             releasing: false,
             hungry: false,
             dirty: false,
-            last_success_at: None,
-            last_failure_at: None,
-            failing_since: None,
+            condition: Condition::default(),
         }
     }
 
