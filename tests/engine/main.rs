@@ -27,11 +27,13 @@ mod wait;
 
 mod deadline;
 mod delivery;
+mod disabled;
 mod disk;
 mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+mod order;
 mod retries;
 mod stop;
 mod weather;
