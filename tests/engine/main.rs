@@ -21,6 +21,10 @@
 )]
 
 mod http;
+mod identity;
+#[allow(dead_code, reason = "the sender's own tests have it say more")]
+#[path = "../../src/send/tests/nameserver.rs"]
+mod nameserver;
 mod process;
 mod receiver;
 mod wait;
@@ -29,11 +33,15 @@ mod deadline;
 mod delivery;
 mod disabled;
 mod disk;
+mod egress;
 mod hostile;
 mod isolation;
 mod kill;
 mod lag;
 mod order;
+mod peers_nginx;
+mod peers_node;
+mod peers_standardwebhooks;
 mod retries;
 mod stop;
 mod weather;
