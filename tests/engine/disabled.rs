@@ -77,7 +77,7 @@ impl Rig {
 
 #[test]
 fn nothing_but_failure_ends_in_inactive_and_others_hear_of_it() {
-    let rig = Rig::new("disable_after = \"2s\"", &["300ms"; 200]);
+    let rig = Rig::new("disable_after = \"2s\"", &["300ms"; 100]);
     // It asks for operational events itself, and must never get one about itself.
     let bad = rig.subscribe("/bad", &["*", OWN], 500);
     rig.subscribe("/told", &["postrider.subscription.disabled", "postrider.subscription.recovered"], 204);
@@ -112,7 +112,7 @@ fn nothing_but_failure_ends_in_inactive_and_others_hear_of_it() {
 
 #[test]
 fn a_restart_does_not_forget_since_when() {
-    let rig = Rig::new("disable_after = \"8s\"", &["300ms"; 200]);
+    let rig = Rig::new("disable_after = \"8s\"", &["300ms"; 100]);
     let bad = rig.subscribe("/bad", &["*"], 500);
     let start = Instant::now();
     rig.send("e");

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::http::event;
 use crate::process::{Engine, Options};
 use crate::receiver::{Receiver, Reply};
-use crate::wait::{never_during, until};
+use crate::wait::{PATIENCE, never_during, until};
 
 const FAILS: &str = "e-03";
 
@@ -99,7 +99,7 @@ fn ids(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
 
 #[test]
 fn a_blocked_head_holds_its_line_over_kills() {
-    let mut rig = Rig::new("block", &["300ms"; 200]);
+    let mut rig = Rig::new("block", &["300ms"; 100]);
     rig.send(0..20);
     rig.until_tries(FAILS, 2);
     for _ in 0..2 {
@@ -124,10 +124,10 @@ fn a_head_that_is_far_away_holds_too_until_order_is_given_up() {
     // Nothing was tried in this run: what is told comes from the store.
     let health = rig.until_pending(17);
     assert!(health["oldestPendingAt"].is_string(), "{health}");
-    rig.engine.until_metric("postrider_retries_waiting", Duration::from_secs(10), |rows| rows == 1.0);
-    rig.engine.until_metric("postrider_oldest_undelivered_seconds", Duration::from_secs(10), |age| age > 0.0);
+    rig.engine.until_metric("postrider_retries_waiting", PATIENCE, |rows| rows == 1.0);
+    rig.engine.until_metric("postrider_oldest_undelivered_seconds", PATIENCE, |age| age > 0.0);
     let of_sub = format!("postrider_subscription_oldest_undelivered_seconds{{subscription=\"{}\"}}", rig.sub);
-    rig.engine.until_metric(&of_sub, Duration::from_secs(10), |age| age > 0.0);
+    rig.engine.until_metric(&of_sub, PATIENCE, |age| age > 0.0);
     rig.send(20..25);
     rig.until_pending(22);
     never_during(Duration::from_millis(300), || assert_eq!(rig.taken(), ids(0..3)));
@@ -163,6 +163,8 @@ fn park_waits_for_a_person_and_begins_with_the_head() {
         if sub["status"] == "inactive" { Ok(sub) } else { Err(sub["status"].clone()) }
     });
     assert_eq!(parked["disabledReason"], "blocked");
+    // What came of the first four is on disk.
+    rig.engine.until_metric("postrider_retries_waiting", PATIENCE, |rows| rows == 1.0);
     let rig = rig.kill();
     let tries = rig.tries(FAILS);
     assert!(tries <= 2, "{tries} tries before it was parked");
