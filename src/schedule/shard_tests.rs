@@ -39,6 +39,7 @@ fn options() -> Options {
         in_flight_max: 1000,
         queued_max: 4000,
         queued_bytes_max: 16 << 20,
+        in_flight_bytes_max: 1 << 20,
         host_rules: Arc::default(),
     }
 }

@@ -34,7 +34,7 @@ use crate::log::reader::{self, Readers};
 use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
 use crate::registry::{self, LoadError, Registry, RowError};
-use crate::route::owner;
+use crate::route::Placement;
 use crate::rt::{clock, random};
 use crate::schedule::Shard;
 use crate::send::ResolverHandle;
@@ -126,7 +126,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         })?;
     recovery::write_registry_rows(&opened.store, &rewritten)?;
     let workers = options::workers(config);
-    let index = Arc::new(ArcSwap::from_pointee(registry.index(workers)));
+    let index = Arc::new(ArcSwap::from_pointee(registry.index(Placement::new(workers, Arc::clone(&rules)))));
     let registry = Arc::new(RwLock::new(registry));
 
     let mailboxes: Vec<Arc<Mailbox>> = (0..workers).map(|_| Arc::default()).collect();
@@ -156,9 +156,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             .lagging
             .iter()
             .filter(|(key, _)| {
-                snapshot.subscription(*key).is_some_and(|subscription| {
-                    owner(subscription.callback_url.authority(), workers) == number
-                })
+                snapshot.subscription(*key).is_some_and(|subscription| snapshot.owner(subscription) == number)
             })
             .copied()
             .collect();

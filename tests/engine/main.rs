@@ -29,6 +29,7 @@ mod process;
 mod receiver;
 mod wait;
 
+mod breaker;
 mod deadline;
 mod delivery;
 mod disabled;
@@ -42,6 +43,7 @@ mod order;
 mod peers_nginx;
 mod peers_node;
 mod peers_standardwebhooks;
+mod rate;
 mod retries;
 mod stop;
 mod weather;
