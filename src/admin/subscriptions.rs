@@ -16,9 +16,10 @@ use super::query::RawQuery;
 use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::SubscriptionView;
-use crate::model::{Subscription, SubscriptionId, UnixMillis};
-use crate::registry::{Change, ChangeError, Changed, Draft, Patch, parse_overlap, secret_text};
-use crate::rt::clock;
+use crate::model::{ClientIdentity, SignatureScheme, Subscription, SubscriptionId, UnixMillis};
+use crate::registry::{Change, ChangeError, Changed, Draft, Field, Patch, parse_overlap, secret_text};
+use crate::send::ed25519::KeyPair;
+use crate::send::tls::{IdentityError, check_identity};
 
 fn view(admin: &Admin, sub: &Subscription) -> SubscriptionView {
     SubscriptionView::new(sub, admin.healths.health(sub.key))
@@ -84,6 +85,9 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let account = path.new_account()?;
     let draft = Draft::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    if let Some(identity) = &draft.client_identity {
+        showable(identity)?;
+    }
     let changed = admin.change(Change::CreateSubscription { account, draft }).await?;
     let sub = after(&changed)?;
     let mut response = shown(&admin, sub);
@@ -108,10 +112,28 @@ pub async fn patch(
 ) -> Result<Response, Problem> {
     let sub = path.subscription(&admin)?;
     let if_match = if_match(&headers, &sub)?;
-    let patch = Patch::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    let mut patch = Patch::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    if let Field::Set(given) = &patch.client_identity {
+        let stored = sub.client_identity.as_deref();
+        let identity = given.complete(stored).map_err(|error| Problem::invalid(vec![error]))?;
+        showable(&identity)?;
+        // The very pair that was checked, should the stored key be another by the time it is decided.
+        patch.client_identity = Field::Set(identity.into());
+    }
     let (account, id) = (sub.account_name.clone(), sub.id.clone());
     let changed = admin.change(Change::PatchSubscription { account, id, patch, if_match }).await?;
     Ok(shown(&admin, after(&changed)?))
+}
+
+/// Whether the TLS library takes a client certificate with its key.
+fn showable(identity: &ClientIdentity) -> Result<(), Problem> {
+    check_identity(identity).map_err(|error| {
+        let field = match error {
+            IdentityError::Certificate => "clientCertificate.certificate",
+            IdentityError::Key | IdentityError::Pair => "clientCertificate.key",
+        };
+        Problem::field(field, error.to_string())
+    })
 }
 
 pub async fn delete(
@@ -127,7 +149,7 @@ pub async fn delete(
 }
 
 pub async fn secret(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
-    Ok(shown_secret(&*path.subscription(&admin)?))
+    Ok(shown_secret(&admin, &*path.subscription(&admin)?))
 }
 
 pub async fn rotate_secret(
@@ -141,15 +163,17 @@ pub async fn rotate_secret(
     let overlap = parse_overlap(body.as_ref()).map_err(Problem::invalid)?;
     let (account, id) = (sub.account_name.clone(), sub.id.clone());
     let changed = admin.change(Change::RotateSecret { account, id, overlap, if_match }).await?;
-    Ok(shown_secret(after(&changed)?))
+    Ok(shown_secret(&admin, after(&changed)?))
 }
 
 /// The one answer in which a secret is shown.
-fn shown_secret(sub: &Subscription) -> Response {
+fn shown_secret(admin: &Admin, sub: &Subscription) -> Response {
+    let asymmetric = sub.delivery.signature != SignatureScheme::V1;
+    let public_key = asymmetric.then(|| KeyPair::from_seed(&sub.secrets.current.seed).public_text());
     let body = json!({
         "secret": secret_text(&sub.secrets.current.secret),
-        "publicKey": null,
-        "previousExpiresAt": sub.secrets.previous_expires_at(clock::wall()).map(UnixMillis::to_rfc3339),
+        "publicKey": public_key,
+        "previousExpiresAt": sub.secrets.previous_expires_at((admin.clock)()).map(UnixMillis::to_rfc3339),
     });
     Json(body).into_response()
 }

@@ -68,6 +68,9 @@ impl Section for Config {
         v.key("dead_letters", &mut self.retention.dead_letters);
         v.key("dedupe_window", &mut self.retention.dedupe_window);
 
+        v.section("secrets");
+        v.key("key_file", &mut self.secrets.key_file);
+
         v.section("features");
         v.key(WEBHOOKS_FLAG, &mut self.features.webhooks);
 

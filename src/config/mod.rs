@@ -45,6 +45,7 @@ pub struct Config {
     pub breaker: Breaker,
     pub egress: Egress,
     pub retention: Retention,
+    pub secrets: Secrets,
     pub features: Features,
     pub hosts: Vec<Host>,
     pub event_types: Vec<CustomType>,
@@ -120,6 +121,12 @@ pub struct Retention {
     pub dedupe_window: Duration,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// `secrets.key` in `data_dir` where it is not set.
+    pub key_file: Option<PathBuf>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Features {
     /// [`WEBHOOKS_FLAG`] for accounts that have no setting of their own.
@@ -165,6 +172,7 @@ impl Default for Config {
             breaker: Breaker::default(),
             egress: Egress::default(),
             retention: Retention::default(),
+            secrets: Secrets::default(),
             features: Features { webhooks: true },
             hosts: Vec::new(),
             event_types: Vec::new(),

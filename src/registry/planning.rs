@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::change::{AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange};
-use super::draft::{Draft, NAME_CHARS_MAX, Patch};
-use super::entropy::Entropy;
+use super::draft::{Draft, Field, NAME_CHARS_MAX, Patch};
+use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use super::{headers, id, rows};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, Epoch, Secrets, Seq, SigningKeys, Status, Subscription, SubscriptionId,
-    SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Epoch, NewEvent, Secrets, Seq, SigningKeys, Status, Subscription,
+    SubscriptionId, SubscriptionKey, UnixMillis,
 };
 
 /// Random bytes of a new secret.
@@ -38,6 +38,7 @@ struct Draw {
     counters: Counters,
     changed: Changed,
     rows: Vec<Row>,
+    event: Option<NewEvent>,
 }
 
 impl Draw {
@@ -46,8 +47,13 @@ impl Draw {
         self.changed.accounts.push(AccountChange { before: before.cloned(), after: Some(Arc::new(after)) });
     }
 
-    fn subscription(&mut self, before: Option<&Arc<Subscription>>, after: Subscription) {
-        self.rows.push(rows::subscription(&after));
+    fn subscription(
+        &mut self,
+        before: Option<&Arc<Subscription>>,
+        after: Subscription,
+        sealer: &mut Sealer<'_>,
+    ) {
+        self.rows.push(rows::subscription(&after, sealer));
         let change = SubscriptionChange { before: before.cloned(), after: Some(Arc::new(after)) };
         self.changed.subscriptions.push(change);
     }
@@ -89,15 +95,15 @@ impl Registry {
         random: [u8; 64],
     ) -> Result<Plan, ChangeError> {
         let at = At { next, floor, now };
-        let mut entropy = Entropy::new(random);
+        let sealer = &mut Sealer { vault: &self.options.vault, entropy: Entropy::new(random) };
         let mut draw = self.draw();
         match change {
             Change::CreateSubscription { account, draft } => {
-                self.create(&mut draw, &account, draft, at, &mut entropy)?;
+                self.create(&mut draw, &account, draft, at, sealer)?;
             }
             Change::PatchSubscription { account, id, patch, if_match } => {
                 let before = self.find(&account, &id, if_match)?;
-                self.patch(&mut draw, before, patch, at)?;
+                self.patch(&mut draw, before, patch, at, sealer)?;
             }
             Change::DeleteSubscription { account, id, if_match } => {
                 draw.no_subscription(self.find(&account, &id, if_match)?);
@@ -105,11 +111,14 @@ impl Registry {
             Change::RotateSecret { account, id, overlap, if_match } => {
                 let before = self.find(&account, &id, if_match)?;
                 let mut after = Subscription::clone(before);
-                after.secrets.rotate(signing_keys(&mut entropy), at.now, overlap);
+                after.secrets.rotate(signing_keys(&mut sealer.entropy), at.now, overlap);
                 touch(&mut after, at);
-                draw.subscription(Some(before), after);
+                draw.subscription(Some(before), after, sealer);
             }
-            Change::Disable { key, reason } => self.disable(&mut draw, key, reason, at)?,
+            Change::Disable { key, reason, announce } => {
+                self.disable(&mut draw, key, (reason, announce), at, sealer)?;
+            }
+            Change::Recovered { key } => self.recovered(&mut draw, key, at, sealer)?,
             Change::PutAccount { account, name } => self.put(&mut draw, &account, name, at)?,
             Change::DeleteAccount { account } => {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
@@ -120,21 +129,22 @@ impl Registry {
                 draw.changed.accounts.push(change);
             }
             Change::SetFeature { account, flag, enabled } => {
-                self.set_feature(&mut draw, &account, flag, enabled, at)?;
+                self.set_feature(&mut draw, &account, flag, enabled, at, sealer)?;
             }
         }
         Ok(self.finish(draw))
     }
 
     fn draw(&self) -> Draw {
-        Draw { counters: self.counters, changed: Changed::default(), rows: Vec::new() }
+        Draw { counters: self.counters, changed: Changed::default(), rows: Vec::new(), event: None }
     }
 
     fn finish(&self, mut draw: Draw) -> Plan {
         if draw.counters != self.counters {
             draw.rows.push(rows::counters(draw.counters));
         }
-        Plan { generation: self.generation, rows: draw.rows, changed: draw.changed, counters: draw.counters }
+        let Draw { counters, changed, rows, event } = draw;
+        Plan { generation: self.generation, rows, changed, counters, event }
     }
 
     fn entry(&self, account: &AccountName) -> Option<&Entry> {
@@ -163,7 +173,7 @@ impl Registry {
         account: &AccountName,
         draft: Draft,
         at: At,
-        entropy: &mut Entropy,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         let owner = match self.entry(account) {
             Some(entry) if entry.subscriptions.len() >= SUBSCRIPTIONS_PER_ACCOUNT_MAX => {
@@ -176,7 +186,7 @@ impl Registry {
                 made
             }
         };
-        let id = id::subscription_id(at.now, entropy.draw())
+        let id = id::subscription_id(at.now, sealer.entropy.draw())
             .filter(|id| self.subscription_by_id(owner.key, id).is_none())
             .ok_or(ChangeError::Full)?;
         let defaults = &self.options.delivery;
@@ -193,15 +203,16 @@ impl Registry {
             status: draft.status,
             disabled_reason: None,
             delivery: draft.delivery.apply(defaults, defaults),
-            secrets: Secrets::new(signing_keys(entropy)),
-            client_identity: None,
+            secrets: Secrets::new(signing_keys(&mut sealer.entropy)),
+            client_identity: draft.client_identity,
+            announced: false,
             created_at: at.now,
             updated_at: at.now,
             version: 1,
             epochs: Vec::new(),
         };
         sub.epochs = vec![Epoch { from: at.next, mask: self.mask(&owner, &sub) }];
-        draw.subscription(None, sub);
+        draw.subscription(None, sub, sealer);
         Ok(())
     }
 
@@ -211,6 +222,7 @@ impl Registry {
         before: &Arc<Subscription>,
         patch: Patch,
         at: At,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         let mut after = Subscription::clone(before);
         if let Some(given) = patch.headers {
@@ -222,6 +234,15 @@ impl Registry {
         after.callback_url = patch.callback_url.unwrap_or(after.callback_url);
         after.events = patch.events.unwrap_or(after.events);
         after.description = patch.description.unwrap_or(after.description);
+        match patch.client_identity {
+            Field::Absent => {}
+            Field::Default => after.client_identity = None,
+            Field::Set(given) => {
+                let stored = before.client_identity.as_deref();
+                let identity = given.complete(stored).map_err(|error| ChangeError::Invalid(vec![error]))?;
+                after.client_identity = Some(Arc::new(identity));
+            }
+        }
         after.delivery = patch.delivery.apply(&before.delivery, &self.options.delivery);
         if let Some(status) = patch.status {
             after.status = status;
@@ -238,7 +259,7 @@ impl Registry {
         let mask = self.mask(owner, &after);
         after.begin_epoch(at.next, mask, at.floor);
         touch(&mut after, at);
-        draw.subscription(Some(before), after);
+        draw.subscription(Some(before), after, sealer);
         Ok(())
     }
 
@@ -246,8 +267,9 @@ impl Registry {
         &self,
         draw: &mut Draw,
         key: SubscriptionKey,
-        reason: DisabledReason,
+        (reason, announce): (DisabledReason, bool),
         at: At,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         let before = self.subscription(key).ok_or(ChangeError::NotFound)?;
         if before.status == Status::Inactive {
@@ -260,7 +282,29 @@ impl Registry {
         let mask = self.mask(owner, &after);
         after.begin_epoch(at.next, mask, at.floor);
         touch(&mut after, at);
-        draw.subscription(Some(before), after);
+        if announce {
+            draw.event = self.disabled_event(&after, reason, at.now);
+            after.announced |= draw.event.is_some();
+        }
+        draw.subscription(Some(before), after, sealer);
+        Ok(())
+    }
+
+    /// The record changes in what nobody sees: it is no new version.
+    fn recovered(
+        &self,
+        draw: &mut Draw,
+        key: SubscriptionKey,
+        at: At,
+        sealer: &mut Sealer<'_>,
+    ) -> Result<(), ChangeError> {
+        let before = self.subscription(key).ok_or(ChangeError::NotFound)?;
+        if before.announced && before.status == Status::Active {
+            let mut after = Subscription::clone(before);
+            after.announced = false;
+            draw.event = self.recovered_event(&after, at.now);
+            draw.subscription(Some(before), after, sealer);
+        }
         Ok(())
     }
 
@@ -292,6 +336,7 @@ impl Registry {
         flag: String,
         enabled: bool,
         at: At,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         if !FLAGS.contains(&flag.as_str()) {
             let near = nearest(&flag, &FLAGS).map(|near| format!("; did you mean {near:?}?"));
@@ -309,7 +354,7 @@ impl Registry {
             if before.epochs.last().is_none_or(|last| last.mask != mask) {
                 let mut sub = Subscription::clone(before);
                 sub.begin_epoch(at.next, mask, at.floor);
-                draw.subscription(Some(before), sub);
+                draw.subscription(Some(before), sub, sealer);
             }
         }
         draw.account(entry.map(|entry| &entry.account), after);

@@ -99,6 +99,9 @@ impl Shard {
 
     fn take_in(&mut self, subscription: &Arc<Subscription>, event: &Arc<Event>) {
         let key = subscription.key;
+        if event.is_about(&subscription.id) {
+            return;
+        }
         let Some(lane) = self.lane(subscription, Cursor::Live) else { return };
         let held = match lane.cursor {
             Cursor::Awaiting => return,
@@ -115,7 +118,7 @@ impl Shard {
             }
             Cursor::Live | Cursor::Lagging { .. } => lane.fresh.len(),
         };
-        let active = lane.is_active() && !lane.is_blocked();
+        let active = lane.is_open() && !lane.is_blocked();
         let Some(room) = self.lanes.get(&key).map(|lane| self.room(lane)) else { return };
         if room == 0 || !active || !self.has_span(event.seq) {
             self.lag(key, event.seq, Some((1, event.accepted_at)));
@@ -221,7 +224,7 @@ impl Shard {
         if page.expired_below.is_some_and(|below| below > next) {
             self.expired_cursors += 1;
         }
-        if !lane.is_active() || lane.is_blocked() || from != next || page.from != next {
+        if !lane.is_open() || lane.is_blocked() || from != next || page.from != next {
             // It went inactive, was blocked or went back meanwhile: what was read is read again when it is wanted.
             lane.cursor = Cursor::Lagging { next, reading: None };
             self.refresh(key);
@@ -232,7 +235,8 @@ impl Shard {
         let caught_up = through >= position;
         lane.cursor =
             if caught_up { Cursor::Live } else { Cursor::Lagging { next: through.next(), reading: None } };
-        let news = || page.events.iter().filter(|event| event.seq <= through);
+        let id = lane.subscription.id.clone();
+        let news = || page.events.iter().filter(|event| event.seq <= through && !event.is_about(&id));
         lane.covered.extend(news().map(|event| event.seq));
         if caught_up {
             lane.behind = Behind::default();
@@ -324,6 +328,10 @@ impl Shard {
                 self.queued_bytes += event.body().len();
                 if let Some(lane) = self.lanes.get_mut(&body.subscription) {
                     lane.retry_ready.push_back(ReadyRetry { row, event: Arc::clone(event) });
+                    if !lane.is_open() {
+                        // Its host was given up while the body was fetched.
+                        self.park_ready(now, body.subscription);
+                    }
                 }
             } else {
                 self.queued = self.queued.saturating_sub(1);

@@ -26,6 +26,10 @@ pub struct Counts {
     pub expired_retries: u64,
     /// Times that retention overtook the cursor of a lagging subscription.
     pub expired_cursors: u64,
+    /// Hosts by the state of their breaker, in the order of [`BreakerState::ALL`].
+    pub breakers: [usize; 3],
+    /// Changes of breakers since the start, by the state that they came to.
+    pub transitions: [u64; 3],
 }
 
 impl Shard {
@@ -39,6 +43,8 @@ impl Shard {
             retries: self.window.len(),
             expired_retries: self.expired_retries,
             expired_cursors: self.expired_cursors,
+            breakers: self.turns.breakers(),
+            transitions: self.turns.transitions(),
         }
     }
 
@@ -55,14 +61,15 @@ impl Shard {
             oldest = oldest.into_iter().chain(own.map(|flight| flight.event.accepted_at)).min();
         }
         Some(Health {
-            last_success_at: lane.last_success_at,
-            last_failure_at: lane.last_failure_at,
-            failing_since: lane.failing_since,
+            last_success_at: lane.condition.last_success_at,
+            last_failure_at: lane.condition.last_failure_at,
+            failing_since: lane.condition.failing_since,
             pending: of(lane.fresh.len())
                 + lane.behind.events
                 + u64::from(lane.in_flight.saturating_sub(lane.in_flight_retries)),
             lagging: lane.cursor != Cursor::Live,
             oldest_pending_at: oldest,
+            breaker: lane.breaker,
         })
     }
 
@@ -111,7 +118,9 @@ impl Shard {
         let oldest = by_lane.values().min().copied();
         let unwell = |key: &SubscriptionKey| {
             self.lanes.get(key).is_some_and(|lane| {
-                lane.failing_since.is_some() || lane.cursor != Cursor::Live || !lane.retries.is_empty()
+                lane.condition.failing_since.is_some()
+                    || lane.cursor != Cursor::Live
+                    || !lane.retries.is_empty()
             })
         };
         let mut lanes: Vec<_> = by_lane.into_iter().filter(|(key, _)| unwell(key)).collect();

@@ -1,9 +1,10 @@
 //! Inputs of the shard that end attempts.
 
+use super::breaker::sign;
 use super::flight::FlightId;
-use super::shard::{Action, Shard};
-use crate::model::subscription::DisabledReason;
-use crate::model::{Attempt, Disposition, Now, OnBlocked, Ordering, Outcome, Seq, SubscriptionKey, Trigger};
+use super::shard::Shard;
+use super::turns::Ended;
+use crate::model::{Attempt, Disposition, Now, Outcome, Seq, SubscriptionKey, Trigger};
 use crate::settle::{DeadRow, RetryKey, RetryRow, Verdict, verdict};
 
 /// What an outcome meant, for metrics.
@@ -22,12 +23,16 @@ impl Shard {
     /// An attempt ended. `None` for a flight that was reported before.
     pub fn handle_outcome(&mut self, now: Now, id: FlightId, outcome: Outcome) -> Option<Settled> {
         let flight = self.flights.remove(id)?;
-        self.turns.ended(flight.host);
+        let ended = Ended { generation: flight.generation, sign: sign(&outcome) };
+        if let Some(transition) = self.turns.ended(flight.host, now.mono, ended) {
+            self.handle_transition(now, flight.host, transition.to);
+        }
         let key = flight.subscription;
         if flight.orphan || !self.lanes.contains_key(&key) {
             return Some(Settled::Orphan);
         }
         let seq = flight.event.seq;
+        let announce = !flight.event.type_bit.is_operational();
         let verdict = verdict(&self.options.policy, key, seq, flight.attempt, &outcome);
         match flight.retry {
             Some(old) => {
@@ -63,20 +68,19 @@ impl Shard {
                 if !self.hold(row) && near {
                     self.remember_retry(row);
                 }
-                if self.parks(key) {
-                    self.actions.push_back(Action::Disable(key, DisabledReason::Blocked));
-                }
+                self.park_if_asked(now, key, announce);
                 (Disposition::Retry(due), Settled::Retried)
             }
             Verdict::Dead(reason, disable) => {
                 self.journal.dead(now.mono, DeadRow { subscription: key, seq, reason, at: now.wall });
+                self.announce_death(now, key, &flight.event, (reason, flight.attempt));
                 if let Some(reason) = disable {
-                    self.actions.push_back(Action::Disable(key, reason));
+                    self.give_up(now, key, reason, announce);
                 }
                 (Disposition::Dead, Settled::Dead)
             }
         };
-        self.note_health(now, key, outcome.error.is_none());
+        self.note_health(now, key, &flight.event, outcome.error.is_none());
         let attempt = Attempt {
             seq,
             number: flight.attempt,
@@ -92,25 +96,6 @@ impl Shard {
         self.journal.attempt(now.mono, key, attempt);
         self.landed(now, key);
         Some(settled)
-    }
-
-    /// Whether a failure makes the subscription inactive, with its head kept as a retry.
-    fn parks(&self, key: SubscriptionKey) -> bool {
-        self.lanes.get(&key).is_some_and(|lane| {
-            let delivery = &lane.subscription.delivery;
-            delivery.ordering == Ordering::Fifo && delivery.on_blocked == OnBlocked::Park
-        })
-    }
-
-    fn note_health(&mut self, now: Now, key: SubscriptionKey, success: bool) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if success {
-            lane.last_success_at = Some(now.wall);
-            lane.failing_since = None;
-        } else {
-            lane.last_failure_at = Some(now.wall);
-            lane.failing_since.get_or_insert(now.wall);
-        }
     }
 
     /// A pending pair needs nothing any more.

@@ -6,7 +6,7 @@ use crate::config::{self, Config};
 use crate::ingest::{IngestOptions, Limits, server_id};
 use crate::log::options::{LogOptions, Retention};
 use crate::model::{Catalogue, DeliveryOptions, HostRules, OnBlocked, Ordering, SignatureScheme};
-use crate::registry::RegistryOptions;
+use crate::registry::{RegistryOptions, Vault};
 use crate::rt::{clock, random};
 use crate::schedule;
 use crate::send::proxy::Proxy;
@@ -47,7 +47,7 @@ pub fn log(config: &Config) -> LogOptions {
     }
 }
 
-pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions {
+pub fn registry(config: &Config, catalogue: &Arc<Catalogue>, vault: Vault) -> RegistryOptions {
     RegistryOptions {
         catalogue: Arc::clone(catalogue) as _,
         webhooks_enabled: config.features.webhooks,
@@ -59,6 +59,7 @@ pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions 
             on_blocked: OnBlocked::Block,
             signature: SignatureScheme::V1,
         },
+        vault: Arc::new(vault),
     }
 }
 
@@ -70,7 +71,15 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
             schedule: config.delivery.retry_schedule.clone(),
             jitter: config.delivery.retry_jitter,
         },
+        disable_after: Some(config.delivery.disable_after).filter(|after| !after.is_zero()),
         host_in_flight_max: config.delivery.max_connections_per_host,
+        breaker: schedule::BreakerPolicy {
+            window: config.breaker.window,
+            min_requests: config.breaker.min_requests,
+            failure_ratio: config.breaker.failure_ratio,
+            open: config.breaker.open,
+            open_max: config.breaker.open_max,
+        },
         in_flight_max: IN_FLIGHT_MAX,
         queued_max: QUEUED_MAX,
         queued_bytes_max: QUEUED_BYTES_MAX,

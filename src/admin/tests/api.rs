@@ -107,7 +107,7 @@ fn a_subscription_lives_and_dies() {
         "headers": [{"name": "X-Api-Key", "value": "••••••"}],
         "description": "", "status": "active", "disabledReason": null,
         "delivery": {"timeoutMs": 15000, "maxInFlight": 64, "ratePerSecond": null, "ordering": "none", "onBlocked": "block", "signature": "v1"},
-        "filter": null,
+        "clientCertificate": null, "filter": null,
         "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed"},
         "createdAt": "2026-11-23T14:49:00.001Z", "updatedAt": "2026-11-23T14:49:00.001Z", "version": 1,
     });
@@ -150,9 +150,11 @@ fn secrets_are_rotated() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let second = answer.json();
     assert_ne!(second["secret"], first["secret"]);
-    assert!(second["previousExpiresAt"].as_str().is_some_and(|at| at.ends_with('Z')), "{second}");
+    assert_eq!(second["previousExpiresAt"], "2026-11-24T14:49:00.002Z", "{second}");
     assert_eq!(bench.get(&secret), second);
     assert_eq!(bench.get(&path(&sub))["version"], 2);
+    let short = bench.call("POST", &rotate, Some(&json!({"overlapSeconds": 1}))).json();
+    assert_eq!(short["previousExpiresAt"], "2026-11-23T14:49:01.003Z");
     let third = bench.call("POST", &rotate, Some(&json!({"overlapSeconds": 0}))).json();
     assert_ne!(third["secret"], second["secret"]);
     assert_eq!(third["previousExpiresAt"], Value::Null);
@@ -173,6 +175,68 @@ fn secrets_are_rotated() {
     bench.call("GET", &rotate, None).problem(405, "method_not_allowed");
     let nobody = rotate.replace("sub_", "sub_x");
     bench.call("POST", &nobody, None).problem(404, "not_found");
+}
+
+#[test]
+fn public_keys_are_shown_where_they_are_used() {
+    let bench = Bench::new();
+    let sub = create(&bench, "acme", &draft());
+    let secret = format!("{}/secret", path(&sub));
+    assert_eq!(bench.get(&secret)["publicKey"], Value::Null);
+    let mut keys = Vec::new();
+    for scheme in ["v1a", "v1,v1a"] {
+        let patch = json!({"delivery": {"signature": scheme}});
+        assert_eq!(bench.call("PATCH", &path(&sub), Some(&patch)).status, 200);
+        keys.push(bench.get(&secret)["publicKey"].clone());
+    }
+    assert!(keys[0].as_str().is_some_and(|key| key.starts_with("whpk_") && key.len() == 49), "{keys:?}");
+    assert_eq!(keys[0], keys[1], "another scheme is no rotation");
+    let rotated = bench.call("POST", &format!("{secret}/rotate"), None).json();
+    assert_ne!(rotated["publicKey"], keys[0]);
+}
+
+#[test]
+fn client_certificates_are_checked_and_their_keys_kept() {
+    let made = || {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(vec!["client".to_owned()]).expect("a name");
+        (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+    };
+    let ((certificate, key), (_, other_key)) = (made(), made());
+    let bench = Bench::new();
+    let mut body = draft();
+    let broken = format!("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    for (certificate, key, field) in [
+        (&certificate, &other_key, "key"),
+        (&certificate, &broken, "key"),
+        (&certificate.replace('M', "!"), &key, "certificate"),
+        (&certificate, &"••••••".to_owned(), "key"),
+    ] {
+        body["clientCertificate"] = json!({"certificate": certificate, "key": key});
+        let answer = bench.call("POST", "/api/v1/accounts/acme/subscriptions", Some(&body));
+        assert_eq!(answer.problem(422, "validation_failed"), [format!("clientCertificate.{field}")]);
+    }
+    body["clientCertificate"] = json!({"certificate": certificate, "key": key});
+    let sub = create(&bench, "acme", &body);
+    let shown = &sub["clientCertificate"];
+    assert_eq!((&shown["certificate"], &shown["key"]), (&json!(certificate), &json!("••••••")));
+    assert!(shown["fingerprint"].is_string() && shown["notAfter"].is_string(), "{shown}");
+    let stored = || {
+        let registry = bench.admin.registry();
+        let account = registry.accounts_after(None).next().expect("one").key;
+        registry.subscriptions_of(account)[0].client_identity.clone()
+    };
+    assert_eq!(stored().expect("set").key, key);
+    let patch =
+        |change: &Value| bench.call("PATCH", &path(&sub), Some(&json!({"clientCertificate": change})));
+    let renewed = json!({"certificate": certificate, "key": "••••••"});
+    assert_eq!(patch(&renewed).status, 200);
+    assert_eq!(stored().expect("set").key, key, "a masked key sent back keeps the stored one");
+    let wrong = patch(&json!({"certificate": certificate, "key": other_key}));
+    assert_eq!(wrong.problem(422, "validation_failed"), ["clientCertificate.key"]);
+    assert!(!wrong.text.contains(other_key.lines().nth(1).expect("base64")));
+    assert_eq!(patch(&Value::Null).json()["clientCertificate"], Value::Null);
+    assert_eq!(stored(), None);
 }
 
 #[test]
