@@ -38,5 +38,6 @@ mod kill;
 mod lag;
 mod peers_standardwebhooks;
 mod retries;
+mod secrets;
 mod stop;
 mod weather;
