@@ -135,6 +135,8 @@ pub struct Subscription {
     pub delivery: DeliveryOptions,
     pub secrets: Secrets,
     pub client_identity: Option<Arc<ClientIdentity>>,
+    /// That the engine made it inactive was told to others, and its recovery is to be told too.
+    pub announced: bool,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
     /// Goes up by one with each change.
@@ -206,6 +208,7 @@ pub(crate) mod tests {
             },
             secrets: Secrets::new(SigningKeys { secret: [7; 32].into(), seed: [8; 32] }),
             client_identity: None,
+            announced: false,
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),
             version: 1,

@@ -14,6 +14,7 @@ mod field;
 mod headers;
 mod id;
 mod identity;
+mod operational;
 mod planning;
 mod rotation;
 mod rows;
