@@ -45,5 +45,6 @@ mod peers_node;
 mod peers_standardwebhooks;
 mod rate;
 mod retries;
+mod secrets;
 mod stop;
 mod weather;

@@ -205,7 +205,7 @@ fn client_certificates_are_checked_and_their_keys_kept() {
     let ((certificate, key), (_, other_key)) = (made(), made());
     let bench = Bench::new();
     let mut body = draft();
-    let broken = format!("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let broken = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
     for (certificate, key, field) in [
         (&certificate, &other_key, "key"),
         (&certificate, &broken, "key"),
