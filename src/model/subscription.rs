@@ -82,11 +82,17 @@ pub struct DeliveryOptions {
     pub signature: SignatureScheme,
 }
 
-/// A header that the Account Owner wants on each request. The name is lower case and allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A header that the Account Owner wants on each request; its name is allowed. `Debug` never shows the value.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CustomHeader {
     pub name: String,
     pub value: String,
+}
+
+impl fmt::Debug for CustomHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CustomHeader").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A certificate with its key, shown to receivers that ask for one (mTLS). `Debug` never shows the key.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::change::{AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange};
-use super::draft::{Draft, NAME_CHARS_MAX, Patch};
+use super::draft::{Draft, Field, NAME_CHARS_MAX, Patch};
 use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
@@ -204,7 +204,7 @@ impl Registry {
             disabled_reason: None,
             delivery: draft.delivery.apply(defaults, defaults),
             secrets: Secrets::new(signing_keys(&mut sealer.entropy)),
-            client_identity: None,
+            client_identity: draft.client_identity,
             announced: false,
             created_at: at.now,
             updated_at: at.now,
@@ -234,6 +234,15 @@ impl Registry {
         after.callback_url = patch.callback_url.unwrap_or(after.callback_url);
         after.events = patch.events.unwrap_or(after.events);
         after.description = patch.description.unwrap_or(after.description);
+        match patch.client_identity {
+            Field::Absent => {}
+            Field::Default => after.client_identity = None,
+            Field::Set(given) => {
+                let stored = before.client_identity.as_deref();
+                let identity = given.complete(stored).map_err(|error| ChangeError::Invalid(vec![error]))?;
+                after.client_identity = Some(Arc::new(identity));
+            }
+        }
         after.delivery = patch.delivery.apply(&before.delivery, &self.options.delivery);
         if let Some(status) = patch.status {
             after.status = status;

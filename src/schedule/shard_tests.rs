@@ -171,7 +171,6 @@ fn a_full_lane_lags_and_goes_on_from_the_log() {
                 | Action::CaughtUp(_)
                 | Action::Disable { .. }
                 | Action::Recovered(_) => {}
-                Action::Recovered(_) => {}
             }
         }
         assert!(!sends.is_empty() || asked.is_some());

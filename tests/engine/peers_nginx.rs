@@ -68,7 +68,8 @@ impl Nginx {
         fs::write(&file, config).unwrap();
         installed();
         // Debian has it where only root's PATH leads.
-        let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
+        let program =
+            ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
         let child =
             Command::new(program.unwrap_or("nginx")).arg("-p").arg(dir).arg("-c").arg(&file).spawn().unwrap();
         let nginx = Self { child, dir: dir.to_owned(), plain, tls };
