@@ -3,6 +3,8 @@
 mod answers;
 mod connections;
 mod dns;
+mod frames;
+mod h2;
 mod names;
 mod nameserver;
 mod pki;

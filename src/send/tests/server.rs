@@ -98,14 +98,12 @@ impl Server {
         Self { address, seen }
     }
 
-    #[expect(dead_code, reason = "the next tests want it")]
     /// Answers all that is held, and does not hold any more.
     pub(super) fn release(&self) {
         self.seen.released.store(true, Ordering::SeqCst);
         self.seen.release.notify_waiters();
     }
 
-    #[expect(dead_code, reason = "the next tests want it")]
     /// How many requests are held.
     pub(super) fn now(&self) -> usize {
         Seen::count(&self.seen.now)

@@ -59,7 +59,7 @@ fn delivered_to_names_and_addresses() {
                 assert_eq!(body, BODY);
             }
         }
-        assert_eq!((sender.connections().opened, sender.connections().reused), (2, 4));
+        assert_eq!((sender.connections().opened(), sender.connections().reused()), (2, 4));
     });
 }
 
