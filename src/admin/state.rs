@@ -8,7 +8,7 @@ use super::auth::Operator;
 use super::ports::{Changes, Healths, Queries, QueryError};
 use super::problem::Problem;
 use super::readiness::Readiness;
-use crate::model::Catalogue;
+use crate::model::{Catalogue, UnixMillis};
 use crate::registry::{Change, Changed, Registry};
 use crate::telemetry::Telemetry;
 use crate::telemetry::handles::ControlMetrics;
@@ -27,6 +27,8 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,
     pub metrics: ControlMetrics,
+    /// The machine's wall time.
+    pub clock: fn() -> UnixMillis,
 }
 
 impl Admin {

@@ -19,6 +19,7 @@ mod rows;
 mod selectors;
 mod state;
 mod subscription_row;
+mod vault;
 mod words;
 
 pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange};
@@ -27,7 +28,8 @@ pub use field::{ERRORS_MAX, FieldError};
 pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
 pub use id::{secret_text, subscription_id};
 pub use rotation::{OVERLAP_DEFAULT, OVERLAP_SECS_MAX, parse_overlap};
-pub use rows::{LoadError, ROW_LEN_MAX, RowError};
+pub use rows::{LoadError, ROW_LEN_MAX, RowError, holds_sealed};
 pub use selectors::Selectors;
 pub use state::{Account, FLAG_WEBHOOKS, FLAGS, Registry, RegistryOptions, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
+pub use vault::{KEY_LEN, Vault};
 pub use words::Word;

@@ -120,6 +120,14 @@ impl Io {
         Self { layer: Layer::Tls(Box::new(stream)), scratch, connection }
     }
 
+    /// Tells a TLS receiver that this is the end (close_notify), if that can be said without waiting.
+    pub(super) fn say_goodbye(&mut self, cx: &mut Context<'_>) {
+        if let Layer::Tls(stream) = &mut self.layer {
+            // Whether it was heard changes nothing.
+            let _ = Pin::new(stream.as_mut()).poll_shutdown(cx);
+        }
+    }
+
     /// Reads some bytes and hands them to `put`; `room` is what it can take.
     fn poll_take(
         &mut self,

@@ -16,6 +16,7 @@ use crossbeam::channel::{Sender as Channel, TrySendError};
 use monoio::{FusionDriver, RuntimeBuilder};
 use tokio::sync::oneshot;
 
+use super::breakers;
 use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
 use crate::log::api::{Input, Request};
@@ -156,6 +157,7 @@ impl Worker {
         let now = clock::now();
         self.shard.handle_timeout(now);
         let more_actions = self.perform();
+        self.shard.take_breaker_changes().iter().for_each(breakers::tell);
         self.settle();
         let ticked = self.sender.tick(now.mono);
         let end = clock::mono();
@@ -220,6 +222,9 @@ impl Worker {
     }
 
     fn take_outcomes(&mut self) {
+        for (authority, requests) in self.sender.drain_capacities() {
+            self.shard.handle_host_capacity(&authority, requests);
+        }
         let mut completions = std::mem::take(&mut self.completions);
         self.sender.drain_completions(&mut completions);
         let now = clock::now();

@@ -178,3 +178,20 @@ fn roots_that_cannot_be_read_are_told() {
     let missing = TrustOptions { ca_file: Some("/nowhere/ca.pem".into()), system_roots: false };
     assert!(matches!(Trust::load(&missing), Err(TrustError::Read { .. })));
 }
+
+#[test]
+fn goodbye_is_said() {
+    let issuer = Issuer::new("Test Root");
+    for alpn in ["http/1.1", "h2"] {
+        let certificate = Some(issuer.server(&["local.test"]));
+        let server = Server::start(Setup { certificate, alpn: vec![alpn], ..Setup::default() });
+        on_runtime(async {
+            let sender = sender(trusting(&issuer));
+            assert_eq!(deliver(&sender, &secure("local.test", &server)).await.error, None);
+            sender.tick(clock() + Duration::from_secs(61));
+            while Seen::count(&server.seen.goodbyes) == 0 {
+                monoio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+}
