@@ -19,7 +19,7 @@ pub async fn list(State(admin): State<Arc<Admin>>, query: RawQuery) -> Result<Re
     let limit = query.limit();
     let after = query.cursor(|text| text.parse::<u8>().ok());
     query.done()?;
-    let types = admin.catalogue.iter().filter(|event_type| after.is_none_or(|bit| event_type.bit.0 > bit));
+    let types = admin.catalogue.all().filter(|event_type| after.is_none_or(|bit| event_type.bit.0 > bit));
     let cursor = |event_type: &&EventType| event_type.bit.0.to_string();
     Ok(Page::take(types, limit, |event_type| *event_type, cursor).into_response())
 }

@@ -25,7 +25,7 @@ pub(super) fn run(args: &EventTypesArgs) -> Done {
             let json = serde_json::to_string(found)?;
             if args.json { json + "\n" } else { pretty(&json) + "\n" }
         }
-        None if args.json => serde_json::to_string(&catalogue.iter().collect::<Vec<_>>())? + "\n",
+        None if args.json => serde_json::to_string(&catalogue.all().collect::<Vec<_>>())? + "\n",
         None => table(&catalogue),
     };
     print(&text)?;
@@ -39,10 +39,10 @@ fn unknown(catalogue: &Catalogue, name: &str) -> Failure {
 
 /// A table in groups; `*` marks types that need the feature flag.
 fn table(catalogue: &Catalogue) -> String {
-    let width = catalogue.iter().map(|event_type| event_type.id.len()).max().unwrap_or(0);
+    let width = catalogue.all().map(|event_type| event_type.id.len()).max().unwrap_or(0);
     let mut out = String::new();
     let mut group = "";
-    for event_type in catalogue.iter() {
+    for event_type in catalogue.all() {
         if *event_type.group != *group {
             let gap = if group.is_empty() { "" } else { "\n" };
             group = &event_type.group;

@@ -31,7 +31,8 @@ pub(super) struct Worker {
 pub(super) enum Doubt {
     Settlements,
     Events(Box<Staged>),
-    Change(Box<Plan>),
+    /// And the event that tells of it.
+    Change(Box<(Plan, Option<Staged>)>),
 }
 
 impl Writer {
@@ -108,6 +109,16 @@ impl Writer {
         changed
     }
 
+    /// A change first, then the event that tells of it: the event is routed by the new index.
+    pub(super) fn install_announced(&mut self, plan: Plan, staged: Option<Staged>) -> Changed {
+        let changed = self.install_change(plan);
+        if let Some(staged) = staged {
+            let events = self.install_events(staged);
+            self.hand_over(events);
+        }
+        changed
+    }
+
     pub(super) fn caught_up(&mut self, worker: usize, position: Seq) {
         let head = self.state.head;
         debug_assert!(position <= head, "a worker is at {position:?}, the log at {head:?}");
@@ -152,13 +163,14 @@ impl Writer {
                     self.hand_over(events);
                 }
             }
-            Doubt::Change(plan) => {
+            Doubt::Change(change) => {
+                let (plan, staged) = *change;
                 let made = self.store.with(|db| {
                     let Some(row) = plan.rows().first() else { return Ok(false) };
                     Ok(db.get(Family::Meta, &row.key)? == row.value)
                 })?;
                 if made {
-                    let _ = self.install_change(*plan);
+                    let _ = self.install_announced(plan, staged);
                 }
             }
         }

@@ -7,7 +7,9 @@ use super::draft::{Draft, Patch};
 use super::field::FieldError;
 use super::state::Account;
 use crate::model::subscription::DisabledReason;
-use crate::model::{AccountKey, AccountName, Refused, Subscription, SubscriptionId, SubscriptionKey};
+use crate::model::{
+    AccountKey, AccountName, NewEvent, Refused, Subscription, SubscriptionId, SubscriptionKey,
+};
 
 /// A change of the configuration, asked for by a person or by the engine itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +39,15 @@ pub enum Change {
         if_match: Option<u64>,
     },
     /// The engine gives a receiver up. Nothing where it is inactive already.
+    /// `announce`: subscriptions that ask for it are told.
     Disable {
         key: SubscriptionKey,
         reason: DisabledReason,
+        announce: bool,
+    },
+    /// It delivers again. Nothing where its being disabled was not announced.
+    Recovered {
+        key: SubscriptionKey,
     },
     /// Makes the account, or gives it another name for people.
     PutAccount {
@@ -115,9 +123,15 @@ pub struct Plan {
     pub(super) rows: Vec<Row>,
     pub(super) changed: Changed,
     pub(super) counters: Counters,
+    pub(super) event: Option<NewEvent>,
 }
 
 impl Plan {
+    /// An event that tells of the change: to be written in one piece with its rows.
+    pub fn event(&self) -> Option<&NewEvent> {
+        self.event.as_ref()
+    }
+
     /// What must be durable before the plan is installed. Empty where nothing changes.
     pub fn rows(&self) -> &[Row] {
         &self.rows

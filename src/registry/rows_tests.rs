@@ -153,6 +153,10 @@ fn the_largest_subscription_fits() {
     sub.epochs = (1..=64)
         .map(|n| Epoch { from: Seq(u64::MAX - 64 + n), mask: EventMask::of((0..=255).map(TypeBit)) })
         .collect();
+    sub.client_identity = Some(Arc::new(ClientIdentity {
+        certificate: "c".repeat(crate::registry::CERTIFICATE_LEN_MAX),
+        key: "k".repeat(crate::registry::CLIENT_KEY_LEN_MAX),
+    }));
     let row = subscription(&sub);
     assert!(row.value.as_ref().expect("set").len() < ROW_LEN_MAX / 2);
     assert_eq!(subscription_back(&row), sub);

@@ -71,6 +71,8 @@ impl Shard {
         if lane.releasing {
             return;
         }
+        self.note_change(now, before, after);
+        let Some(lane) = self.lanes.get(&key) else { return };
         let reordered = lane.heads.is_some() != holds_order(after) && lane.cursor != Cursor::Awaiting;
         if moved {
             self.rehost(key);
@@ -195,6 +197,10 @@ impl Shard {
         self.turns.leave(lane.host, key);
         let cursor = lane.row_wanted().unwrap_or(position).min(position);
         self.journal.put_lagging(now.mono, key, cursor);
+        if lane.condition.has_row() {
+            // It failed where it was.
+            self.journal.failing(now.mono, key, None);
+        }
         self.journal.release(now.mono, Released { subscription: key, cursor });
         if let Some(subscription) = self.index.subscription(key).cloned()
             && owner(subscription.callback_url.authority(), self.options.workers) == self.options.worker

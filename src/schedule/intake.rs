@@ -99,6 +99,9 @@ impl Shard {
 
     fn take_in(&mut self, subscription: &Arc<Subscription>, event: &Arc<Event>) {
         let key = subscription.key;
+        if event.is_about(&subscription.id) {
+            return;
+        }
         let Some(lane) = self.lane(subscription, Cursor::Live) else { return };
         let held = match lane.cursor {
             Cursor::Awaiting => return,
@@ -232,7 +235,8 @@ impl Shard {
         let caught_up = through >= position;
         lane.cursor =
             if caught_up { Cursor::Live } else { Cursor::Lagging { next: through.next(), reading: None } };
-        let news = || page.events.iter().filter(|event| event.seq <= through);
+        let id = lane.subscription.id.clone();
+        let news = || page.events.iter().filter(|event| event.seq <= through && !event.is_about(&id));
         lane.covered.extend(news().map(|event| event.seq));
         if caught_up {
             lane.behind = Behind::default();

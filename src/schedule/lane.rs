@@ -13,6 +13,7 @@ use foldhash::HashMap;
 use super::behind::Behind;
 use super::breaker::BreakerState;
 use super::bucket::Bucket;
+use super::health::Condition;
 use super::order::{Heads, Next};
 use super::turns::HostKey;
 use crate::model::{Event, Mono, Ordering, Seq, Status, Subscription, UnixMillis};
@@ -121,9 +122,7 @@ pub struct Lane {
     pub touched: bool,
     /// It is in the list of lanes whose cursor row must be looked at.
     pub dirty: bool,
-    pub last_success_at: Option<UnixMillis>,
-    pub last_failure_at: Option<UnixMillis>,
-    pub failing_since: Option<UnixMillis>,
+    pub condition: Condition,
 }
 
 impl Lane {
@@ -165,9 +164,7 @@ impl Lane {
             releasing: false,
             hungry: false,
             dirty: false,
-            last_success_at: None,
-            last_failure_at: None,
-            failing_since: None,
+            condition: Condition::default(),
         }
     }
 

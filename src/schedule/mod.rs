@@ -24,6 +24,7 @@ pub mod watermark;
 mod behind;
 mod breaking;
 mod changes;
+mod health;
 mod intake;
 mod observe;
 mod outcomes;

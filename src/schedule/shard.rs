@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::HashMap;
 
@@ -28,6 +29,8 @@ pub struct Options {
     /// How many workers there are, for telling whose a subscription is.
     pub workers: usize,
     pub policy: RetryPolicy,
+    /// A subscription that saw nothing but failures for this long is made inactive; `None`: never.
+    pub disable_after: Option<Duration>,
     /// Requests in flight to one host.
     pub host_in_flight_max: u32,
     pub breaker: BreakerPolicy,
@@ -66,8 +69,10 @@ pub enum Action {
     Read(Read),
     /// Tell the writer that everything up to here was taken in from the log.
     CaughtUp(Seq),
-    /// Make the subscription inactive.
-    Disable(SubscriptionKey, DisabledReason),
+    /// Make the subscription inactive, and let others be told where that is allowed.
+    Disable { key: SubscriptionKey, reason: DisabledReason, announce: bool },
+    /// A subscription that was announced as disabled delivers again.
+    Recovered(SubscriptionKey),
 }
 
 /// How the shard gets at the log.

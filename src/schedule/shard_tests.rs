@@ -24,6 +24,7 @@ fn options() -> Options {
         worker: 0,
         workers: 1,
         policy: RetryPolicy { schedule: vec![Duration::from_secs(5); 3], jitter: 0.0 },
+        disable_after: None,
         host_in_flight_max: 8,
         breaker: BreakerPolicy {
             window: Duration::from_secs(30),
@@ -165,7 +166,11 @@ fn a_full_lane_lags_and_goes_on_from_the_log() {
             match action {
                 Action::Send(send) => sends.push(send),
                 Action::Read(Read::Subscription { from, limit, .. }) => asked = Some((from, limit)),
-                Action::Read(_) | Action::Cancel(_) | Action::CaughtUp(_) | Action::Disable(..) => {}
+                Action::Read(_)
+                | Action::Cancel(_)
+                | Action::CaughtUp(_)
+                | Action::Disable { .. }
+                | Action::Recovered(_) => {}
             }
         }
         assert!(!sends.is_empty() || asked.is_some());
@@ -287,7 +292,11 @@ fn serve(rig: &mut Rig, events: &[Arc<Event>], done: &HashSet<Seq>) -> Vec<Send>
                     expired_below: None,
                 });
             }
-            Action::Read(_) | Action::Cancel(_) | Action::CaughtUp(_) | Action::Disable(..) => {}
+            Action::Read(_)
+            | Action::Cancel(_)
+            | Action::CaughtUp(_)
+            | Action::Disable { .. }
+            | Action::Recovered(_) => {}
         }
     }
     sends

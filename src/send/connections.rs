@@ -12,7 +12,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 
 use super::counts::{CloseReason, ConnectionCounts, Protocol};
-use super::h1::{OVERHEAD_LEN_MAX, classify};
+use super::h1::{BEFORE_HEAD_LEN_MAX, OVERHEAD_LEN_MAX, classify};
 use super::host::{Connection, Host, ResponseFuture, State};
 use super::job::{Answer, Flight};
 use super::open;
@@ -197,7 +197,7 @@ impl Pool {
         if requests > 1 {
             self.count(|counts| counts.h1.reused += 1);
         }
-        connection.read_budget.set(OVERHEAD_LEN_MAX + self.options.max_response_size);
+        connection.read_budget.set(BEFORE_HEAD_LEN_MAX);
         self.jobs.borrow_mut().insert(flight.job.id, Place::On(connection.clone(), 0));
         *connection.state.borrow_mut() = State::Head { flight, response };
     }
@@ -215,6 +215,8 @@ impl Pool {
                 State::Head { flight, mut response } => match response.as_mut().poll(cx) {
                     Poll::Ready(Ok(response)) => {
                         let (head, body) = response.into_parts();
+                        let budget = &connection.read_budget;
+                        budget.set(budget.get() + OVERHEAD_LEN_MAX + self.options.max_response_size);
                         let now = *seen_at.insert(self.now());
                         let answer = Box::new(Answer::new(&head, &flight.job, now));
                         *connection.state.borrow_mut() = State::Body { flight, answer, body };

@@ -21,7 +21,7 @@ use super::counts::Protocol;
 use super::h1::HEAD_LEN_MAX;
 use super::host::{Connection, Stage};
 use super::pool::Pool;
-use super::socket::Io;
+use super::socket::{CLOSED, Io};
 use crate::model::{AttemptError, ErrorKind};
 
 /// Bytes that one turn reads from a connection; then others have theirs.
@@ -134,8 +134,7 @@ pub(super) fn explain(connection: &Connection, error: &h2::Error) -> AttemptErro
 }
 
 pub(super) fn cut_off() -> AttemptError {
-    let message = "the receiver closed the connection before its answer was there".to_owned();
-    AttemptError { kind: ErrorKind::Reset, message }
+    AttemptError { kind: ErrorKind::Reset, message: CLOSED.to_owned() }
 }
 
 /// A connection that ended before the receiver's SETTINGS came.

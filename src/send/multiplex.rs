@@ -11,7 +11,7 @@ use h2::Reason;
 use h2::client::SendRequest;
 
 use super::counts::CloseReason;
-use super::h1::OVERHEAD_LEN_MAX;
+use super::h1::{BEFORE_HEAD_LEN_MAX, OVERHEAD_LEN_MAX};
 use super::h2::{IDLE_LEN_MAX, cut_off, explain};
 use super::host::Connection;
 use super::job::{Answer, Flight};
@@ -120,8 +120,7 @@ impl Pool {
             }
             None => return debug_assert!(false, "a job was put on a connection that is not open"),
         };
-        let per_request = OVERHEAD_LEN_MAX + self.options.max_response_size;
-        connection.read_budget.set(connection.read_budget.get().saturating_add(per_request));
+        connection.read_budget.set(connection.read_budget.get().saturating_add(self.request_budget()));
         connection.in_flight.set(connection.in_flight.get() + 1);
         let requests = connection.requests.get() + 1;
         connection.requests.set(requests);
@@ -138,6 +137,12 @@ impl Pool {
         if requests >= self.options.requests_max {
             self.drain(connection, CloseReason::Requests);
         }
+    }
+
+    /// Bytes that may be read for one request. They are the connection's: which request a frame of control
+    /// is for cannot be told.
+    fn request_budget(&self) -> usize {
+        BEFORE_HEAD_LEN_MAX + OVERHEAD_LEN_MAX + self.options.max_response_size
     }
 
     /// A request that surely was not processed goes out again within its attempt, a few times.
@@ -334,8 +339,7 @@ impl Pool {
         connection.with_streams(|streams| streams.free(place));
         let left = connection.in_flight.get().saturating_sub(1);
         connection.in_flight.set(left);
-        let per_request = OVERHEAD_LEN_MAX + self.options.max_response_size;
-        let budget = left.saturating_mul(per_request).saturating_add(IDLE_LEN_MAX);
+        let budget = left.saturating_mul(self.request_budget()).saturating_add(IDLE_LEN_MAX);
         connection.read_budget.set(connection.read_budget.get().min(budget));
         if left > 0 {
             return;

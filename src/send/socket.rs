@@ -19,6 +19,8 @@ use super::host::Connection;
 use super::tls;
 use crate::model::{AttemptError, ErrorKind};
 
+/// What is said where a connection ends in place of an answer.
+pub(super) const CLOSED: &str = "the receiver closed the connection before its answer was there";
 /// Bytes that one read takes at most.
 pub(super) const SCRATCH_LEN: usize = 16 * 1024;
 
@@ -69,9 +71,22 @@ impl AsyncRead for Socket {
     }
 }
 
+/// A receiver that refuses a request early and closes has said why: what it does not take any more is let go,
+/// so that its answer is read. Where it said nothing, the read tells that the connection has ended.
+fn unless_gone(written: Poll<io::Result<usize>>, len: usize) -> Poll<io::Result<usize>> {
+    match written {
+        Poll::Ready(Err(error))
+            if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+        {
+            Poll::Ready(Ok(len))
+        }
+        written => written,
+    }
+}
+
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        unless_gone(Pin::new(&mut self.get_mut().stream).poll_write(cx, buf), buf.len())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -87,7 +102,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let len = bufs.iter().map(|buf| buf.len()).sum();
+        unless_gone(Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs), len)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -172,7 +188,12 @@ fn explain(error: &io::Error) -> AttemptError {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Flood>) {
         return AttemptError { kind: ErrorKind::Protocol, message: error.to_string() };
     }
-    AttemptError { kind: ErrorKind::Reset, message: format!("the connection failed: {error}") }
+    let message = match error.kind() {
+        // TLS that ends without its own end; rustls says so to programmers.
+        io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        _ => format!("the connection failed: {error}"),
+    };
+    AttemptError { kind: ErrorKind::Reset, message }
 }
 
 impl Read for Io {
@@ -250,7 +271,11 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        layered!(self, |stream| stream.poll_shutdown(cx))
+        // What fails here is no news: the connection was at its end.
+        match &mut self.get_mut().layer {
+            Layer::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(

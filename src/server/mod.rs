@@ -162,12 +162,13 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             })
             .copied()
             .collect();
-        let shard = Shard::new(
+        let mut shard = Shard::new(
             options::shard(config, &rules, number, workers),
             Arc::clone(&snapshot),
             opened.recovered.watermark,
             &lagging,
         );
+        shard.recall_failing(&opened.recovered.failing);
         let worker = WorkerOptions {
             number,
             core: config.workers.pin.then(|| options::core_of(number)),

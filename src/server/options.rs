@@ -71,6 +71,7 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
             schedule: config.delivery.retry_schedule.clone(),
             jitter: config.delivery.retry_jitter,
         },
+        disable_after: Some(config.delivery.disable_after).filter(|after| !after.is_zero()),
         host_in_flight_max: config.delivery.max_connections_per_host,
         breaker: schedule::BreakerPolicy {
             window: config.breaker.window,

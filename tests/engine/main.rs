@@ -21,6 +21,7 @@
 )]
 
 mod http;
+mod identity;
 #[allow(dead_code, reason = "the sender's own tests have it say more")]
 #[path = "../../src/send/tests/nameserver.rs"]
 mod nameserver;
@@ -42,6 +43,8 @@ mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+mod peers_nginx;
+mod peers_node;
 mod peers_standardwebhooks;
 mod retries;
 mod stop;

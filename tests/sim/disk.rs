@@ -27,6 +27,7 @@ pub struct Disk {
     pub attempts: BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>,
     pub retries: BTreeMap<RetryKey, RetryRow>,
     pub lagging: BTreeMap<SubscriptionKey, Seq>,
+    pub failing: BTreeMap<SubscriptionKey, UnixMillis>,
     pub dead: BTreeMap<(SubscriptionKey, Seq), DeadRow>,
     watermarks: BTreeMap<usize, Seq>,
 }
@@ -79,6 +80,12 @@ impl Disk {
                 }
                 for key in &settlement.lagging_delete {
                     self.lagging.remove(key);
+                }
+                for (key, since) in &settlement.failing {
+                    match since {
+                        Some(since) => drop(self.failing.insert(*key, *since)),
+                        None => drop(self.failing.remove(key)),
+                    }
                 }
                 for row in &settlement.dead_put {
                     self.dead.insert((row.subscription, row.seq), *row);

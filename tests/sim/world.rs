@@ -46,6 +46,7 @@ const RULED_MAX: u32 = 2;
 const RULED_RATE: f64 = 30.0;
 const COMMITS_MAX: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(300);
+const DISABLE_AFTER: Duration = Duration::from_secs(8);
 /// Virtual time after the chaos by which everything must be settled.
 const MEND_MS: u64 = 2_000_000;
 const WALL_START: u64 = 1_800_000_000_000;

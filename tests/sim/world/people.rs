@@ -118,6 +118,7 @@ impl World {
             },
             secrets: Secrets::new(SigningKeys { secret: [1; 32].into(), seed: [1; 32] }),
             client_identity: None,
+            announced: false,
             created_at: self.now().wall,
             updated_at: self.now().wall,
             version: 0,

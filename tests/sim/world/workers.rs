@@ -15,6 +15,7 @@ impl World {
                     schedule: [100, 1_000, 45_000, 70_000].map(Duration::from_millis).to_vec(),
                     jitter: 0.2,
                 },
+                disable_after: Some(DISABLE_AFTER),
                 host_in_flight_max: HOST_MAX,
                 breaker: BREAKER,
                 in_flight_max: 12,
@@ -33,7 +34,9 @@ impl World {
                 })
                 .map(|(key, cursor)| (*key, *cursor))
                 .collect();
-            let shard = Shard::new(options, Arc::clone(&self.index), watermark, &lagging);
+            let mut shard = Shard::new(options, Arc::clone(&self.index), watermark, &lagging);
+            let failing: Vec<_> = self.disk.failing.iter().map(|(key, since)| (*key, *since)).collect();
+            shard.recall_failing(&failing);
             self.workers.push(Worker {
                 shard,
                 commits: VecDeque::new(),
@@ -171,7 +174,8 @@ impl World {
                 self.after(wait, Happening::Serve(at, read));
             }
             Action::CaughtUp(_) => self.ask(Ask::CaughtUp(at)),
-            Action::Disable(key, _) => self.ask(Ask::Change(Edit::Disable(key))),
+            Action::Disable { key, .. } => self.ask(Ask::Change(Edit::Disable(key))),
+            Action::Recovered(_) => {}
         }
     }
 
