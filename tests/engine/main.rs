@@ -25,8 +25,14 @@ mod identity;
 #[allow(dead_code, reason = "the sender's own tests have it say more")]
 #[path = "../../src/send/tests/nameserver.rs"]
 mod nameserver;
+#[path = "../../src/send/tests/pki.rs"]
+#[allow(dead_code, reason = "the sender's own tests want more certificates")]
+mod pki;
 mod process;
 mod receiver;
+#[path = "../../src/send/tests/server.rs"]
+#[allow(dead_code, reason = "the sender's own tests look at more")]
+mod server;
 mod wait;
 
 mod deadline;
@@ -42,4 +48,5 @@ mod peers_node;
 mod peers_standardwebhooks;
 mod retries;
 mod stop;
+mod tls;
 mod weather;
