@@ -25,8 +25,14 @@ mod identity;
 #[allow(dead_code, reason = "the sender's own tests have it say more")]
 #[path = "../../src/send/tests/nameserver.rs"]
 mod nameserver;
+#[path = "../../src/send/tests/pki.rs"]
+#[allow(dead_code, reason = "the sender's own tests want more certificates")]
+mod pki;
 mod process;
 mod receiver;
+#[path = "../../src/send/tests/server.rs"]
+#[allow(dead_code, reason = "the sender's own tests look at more")]
+mod server;
 mod wait;
 
 mod breaker;
@@ -47,4 +53,5 @@ mod rate;
 mod retries;
 mod secrets;
 mod stop;
+mod tls;
 mod weather;
