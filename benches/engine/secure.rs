@@ -92,7 +92,8 @@ impl Receiver {
         while listeners.iter().any(Option::is_none) {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             let url = format!("https://{}/hook", listener.local_addr().expect("an address"));
-            let worker = Placement::from(workers).owner_of_host(CallbackUrl::parse(&url).expect("a URL").authority());
+            let worker =
+                Placement::from(workers).owner_of_host(CallbackUrl::parse(&url).expect("a URL").authority());
             if listeners[worker].is_none() {
                 (listeners[worker], urls[worker]) = (Some(listener), url);
             }

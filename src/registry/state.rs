@@ -103,7 +103,7 @@ impl Registry {
                 Ok(Read::Counters(counters)) => self.counters = counters,
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
                 Ok(Read::Subscription(sub, old)) => {
-                    again.extend(self.load_subscription(*sub, old, next, &mut sealer))
+                    again.extend(self.load_subscription(*sub, old, next, &mut sealer));
                 }
                 Ok(Read::Foreign) => {}
                 Err(source) => return Err(LoadError { key, source }),

@@ -14,6 +14,8 @@ use crate::schedule::pages::SubscriptionPage;
 
 #[path = "shard_limits_tests.rs"]
 mod limits;
+#[path = "shard_order_tests.rs"]
+mod order;
 
 struct Rig {
     shard: Shard,

@@ -31,6 +31,8 @@ pub struct Options {
     pub more: String,
     /// Where it is not `<dir>/data`.
     pub data_dir: Option<PathBuf>,
+    /// Of the process, beside the test's own.
+    pub environment: &'static [(&'static str, &'static str)],
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             breaker: "min_requests = 1000000",
             more: String::new(),
             data_dir: None,
+            environment: &[],
         }
     }
 }
@@ -106,11 +109,16 @@ fn read_lines(child: &mut Child) -> (Arc<Mutex<Vec<String>>>, Receiver<String>) 
 
 /// Starts the binary with arguments of its own and gives its standard error by lines.
 pub fn spawn(arguments: &[&str], dir: &Path) -> Child {
+    spawn_in(arguments, dir, &[])
+}
+
+fn spawn_in(arguments: &[&str], dir: &Path, environment: &[(&str, &str)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_postrider"))
         .args(arguments)
         .current_dir(dir)
         .env_remove("POSTRIDER_OPERATOR_TOKEN")
         .env("NO_COLOR", "1")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -127,7 +135,8 @@ impl Engine {
         let file = dir.join("config.toml");
         fs::write(&file, options.toml(dir)).unwrap();
         let started = Instant::now();
-        let mut child = spawn(&["serve", "--config", file.to_str().unwrap()], dir);
+        let arguments = ["serve", "--config", file.to_str().unwrap()];
+        let mut child = spawn_in(&arguments, dir, options.environment);
         let (lines, said) = read_lines(&mut child);
         let ready = loop {
             match said.recv_timeout(PATIENCE) {
