@@ -93,6 +93,7 @@ pub struct Server {
     admin_address: std::net::SocketAddr,
     socket: PathBuf,
     token: token::OperatorToken,
+    made_key_file: Option<PathBuf>,
 }
 
 /// Starts the engine. It is ready for events when this returns; recovery goes on behind it.
@@ -116,12 +117,12 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let token = token::operator_token(data_dir)?;
 
     let key_file = key_file::path(config.secrets.key_file.as_deref(), data_dir);
-    let vault = key_file::load(&key_file, registry::holds_sealed(&opened.registry_rows))?;
+    let (vault, made) = key_file::load(&key_file, registry::holds_sealed(&opened.registry_rows))?;
     let mut registry = Registry::new(options::registry(config, &catalogue, vault));
     let rewritten = registry
         .load(opened.registry_rows.into_iter(), opened.recovered.head.next(), random::bytes())
         .map_err(|error| match error.source {
-            RowError::Sealed => KeyFileError::Wrong { path: key_file }.into(),
+            RowError::Sealed => KeyFileError::Wrong { path: key_file.clone() }.into(),
             _ => ServerError::from(error),
         })?;
     recovery::write_registry_rows(&opened.store, &rewritten)?;
@@ -234,6 +235,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         admin_address,
         socket: config.ingest.socket.clone(),
         token,
+        made_key_file: made.then_some(key_file),
     })
 }
 
@@ -247,6 +249,12 @@ impl Server {
     #[must_use]
     pub fn admin_address(&self) -> std::net::SocketAddr {
         self.admin_address
+    }
+
+    /// The key file, where this start has made it.
+    #[must_use]
+    pub fn made_key_file(&self) -> Option<&Path> {
+        self.made_key_file.as_deref()
     }
 
     /// The ingest socket.
