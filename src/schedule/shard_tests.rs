@@ -13,6 +13,9 @@ use crate::schedule::BreakerState;
 use crate::schedule::journal::JOURNAL_ATTEMPTS_MAX;
 use crate::schedule::pages::SubscriptionPage;
 
+#[path = "shard_order_tests.rs"]
+mod order;
+
 struct Rig {
     shard: Shard,
     now: Now,
@@ -36,6 +39,7 @@ fn options() -> Options {
         in_flight_max: 1000,
         queued_max: 4000,
         queued_bytes_max: 16 << 20,
+        in_flight_bytes_max: 1 << 20,
         host_rules: Arc::default(),
     }
 }
