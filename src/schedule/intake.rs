@@ -228,8 +228,10 @@ impl Shard {
         if page.expired_below.is_some_and(|below| below > next) {
             self.expired_cursors += 1;
         }
-        if !lane.is_open() || lane.is_blocked() || from != next || page.from != next {
-            // It went inactive, was blocked or went back meanwhile: what was read is read again when it is wanted.
+        let other = std::mem::take(&mut lane.reread) || from != next || page.from != next;
+        if !lane.is_open() || lane.is_blocked() || other {
+            // It went inactive, was blocked, went back or wants other events meanwhile: what was read is read
+            // again when it is wanted.
             lane.cursor = Cursor::Lagging { next, reading: None };
             self.refresh(key);
             return;
