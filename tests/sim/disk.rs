@@ -137,8 +137,10 @@ impl Disk {
         LogPage { end: through >= self.head(), events, settled, through }
     }
 
-    pub fn read_subscription(&self, read: &Read) -> Option<SubscriptionPage> {
+    pub fn read_subscription(&self, index: &Index, read: &Read) -> Option<SubscriptionPage> {
         let Read::Subscription { subscription, from, limit, .. } = read else { return None };
+        // As the readers do: the asker's record may be older than events that the page would show.
+        let subscription = index.subscription(subscription.key).unwrap_or(subscription);
         let (mut events, mut through) = (Vec::new(), from.prev());
         for event in self.from(*from).take(PAGE * 3) {
             if events.len() >= PAGE.min(*limit) {

@@ -79,6 +79,7 @@ enum In {
     Adopt(Released),
 }
 
+#[expect(clippy::large_enum_variant, reason = "few are alive at a time")]
 enum Ask {
     Append(Vec<(AccountKey, TypeBit)>),
     Change(Edit),

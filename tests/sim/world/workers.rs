@@ -181,7 +181,7 @@ impl World {
     pub(super) fn serve(&mut self, at: usize, read: &Read) {
         let input = match read {
             Read::Log { worker, from } => In::Log(self.disk.read_log(&self.index, *worker, *from)),
-            Read::Subscription { .. } => match self.disk.read_subscription(read) {
+            Read::Subscription { .. } => match self.disk.read_subscription(&self.index, read) {
                 Some(page) => In::Lane(page),
                 None => return,
             },
