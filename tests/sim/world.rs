@@ -94,7 +94,7 @@ enum Edit {
     Limit(SubscriptionKey),
     Reorder(SubscriptionKey),
     Delete(SubscriptionKey),
-    Disable(SubscriptionKey),
+    Disable(SubscriptionKey, u64),
 }
 
 enum Happening {
