@@ -102,7 +102,7 @@ fn changes_reach_all_workers_before_commits_that_they_route() {
             match worker.inputs.recv_timeout(PATIENCE).expect("comes") {
                 Input::Changed { changed, index } => break (changed, index),
                 Input::Census(_) => {}
-                _ => panic!("another input"),
+                other => panic!("another input: {:?}", std::mem::discriminant(&other)),
             }
         };
         assert_eq!(changed.subscriptions[0].after.as_ref(), Some(&sub));

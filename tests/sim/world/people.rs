@@ -84,8 +84,8 @@ impl World {
         self.note(key, None, || {
             format!(
                 "{edit:?} at {next:?}: owner {:?} -> {:?}",
-                before.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len())),
-                after.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len()))
+                before.as_ref().map(|s| self.index.owner(s)),
+                after.as_ref().map(|s| self.index.owner(s))
             )
         });
         if before.as_ref().zip(after.as_ref()).is_none_or(|(before, after)| after.begins_anew(before)) {
