@@ -70,12 +70,14 @@ impl Shard {
     fn go_live(&mut self) {
         self.intake = Intake::Live;
         // Lanes whose cursor or head lay ahead of the position could do nothing until now.
-        let lagging: Vec<SubscriptionKey> = self
+        let mut lagging: Vec<SubscriptionKey> = self
             .lanes
             .iter()
             .filter(|(_, lane)| matches!(lane.cursor, Cursor::Lagging { .. }) || lane.heads.is_some())
             .map(|(key, _)| *key)
             .collect();
+        // A hash map has no order of its own, and a simulation must be replayable.
+        lagging.sort_unstable();
         for key in lagging {
             self.refresh(key);
         }
