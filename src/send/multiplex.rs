@@ -110,13 +110,15 @@ impl Pool {
         });
         let response = match sent {
             Some(Ok(response)) => response,
-            Some(Err(error)) => {
+            Some(Err(error)) if error.is_go_away() || error.is_io() => {
                 // Nothing of it has gone out.
-                self.drain(
-                    connection,
-                    if error.is_go_away() { CloseReason::GoAway } else { CloseReason::Peer },
-                );
+                self.drain(connection, connection.why_ended());
                 return self.resend(flight, || explain(connection, &error));
+            }
+            Some(Err(error)) => {
+                let message = format!("the request cannot be sent over HTTP/2: {error}");
+                let error = AttemptError { kind: ErrorKind::Protocol, message };
+                return self.complete(flight.job.id, flight.job.failed(error, self.now()));
             }
             None => return debug_assert!(false, "a job was put on a connection that is not open"),
         };
