@@ -422,10 +422,51 @@ fn a_receiver_without_settings_is_given_up() {
         }
         sender.tick(clock() + Duration::from_secs(5));
         for (_, outcome) in completions(&sender, 3).await {
-            expect_error(&outcome, ErrorKind::Protocol, "did not send its HTTP/2 settings within");
+            expect_error(&outcome, ErrorKind::Timeout, "did not send its HTTP/2 settings within");
         }
         assert_eq!((sender.connections().open, sender.connections().h2.closed(CloseReason::Connect)), (0, 1));
     });
+}
+
+#[test]
+fn a_receiver_that_gives_connections_up_at_once_is_asked_again() {
+    let delivered = |until: usize| {
+        let (address, _notes) = receiver(move |peer| {
+            let number = peer.number;
+            let mut talk = Talk::greet(peer);
+            if number < until {
+                talk.goaway(0);
+            }
+            talk.serve();
+        });
+        let (mut outcomes, counts) = deliver_all(address, 5);
+        (outcomes.remove(0), counts.h2)
+    };
+    let (outcome, counts) = delivered(2);
+    assert_eq!((&outcome.error, counts.closed(CloseReason::GoAway)), (&None, 2));
+    let (outcome, counts) = delivered(100);
+    expect_error(&outcome, ErrorKind::Reset, "NO_ERROR");
+    assert!(counts.closed(CloseReason::GoAway) <= 6, "{counts:?}");
+}
+
+#[test]
+fn a_receiver_that_takes_few_requests_a_connection_gets_all_of_them() {
+    let (address, notes) = receiver(|peer| {
+        let mut talk = Talk::greet(peer);
+        for n in 0..20 {
+            let Some(stream) = talk.request() else { return };
+            if n == 19 {
+                talk.goaway(stream);
+            }
+            talk.answer(stream);
+        }
+        while talk.hear().is_some() {}
+    });
+    let (outcomes, counts) = deliver_all(address, 100);
+    for outcome in &outcomes {
+        assert_eq!((&outcome.error, outcome.status), (&None, Some(204)));
+    }
+    assert_eq!((count(&notes.try_iter().collect::<Vec<_>>(), "answered"), counts.h2.opened), (100, 5));
 }
 
 #[test]
