@@ -28,9 +28,9 @@ pub fn hash_of(authority: &Authority) -> u64 {
     hash(authority.host.bytes().chain([u8::from(authority.tls)]).chain(port))
 }
 
-/// The worker, from 0 to `workers` − 1, that owns every subscription to this authority.
-#[must_use]
-pub fn owner(authority: &Authority, workers: usize) -> usize {
+/// The worker, from 0 to `workers` − 1, that owns every subscription to this authority, or is the first of
+/// those that do.
+fn owner(authority: &Authority, workers: usize) -> usize {
     let workers = u64::try_from(workers.max(1)).unwrap_or(u64::MAX);
     usize::try_from(hash_of(authority) % workers).unwrap_or(0)
 }
@@ -52,6 +52,12 @@ impl Placement {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// The worker that owns subscriptions to this authority where it is not spread.
+    #[must_use]
+    pub fn owner_of_host(&self, authority: &Authority) -> usize {
+        owner(authority, self.workers)
     }
 
     /// The worker, from 0 to `workers` − 1, that owns this subscription.

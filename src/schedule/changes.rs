@@ -118,7 +118,7 @@ impl Shard {
         let old = lane.host;
         lane.in_line = false;
         if std::mem::take(&mut lane.fresh_waits) {
-            self.turns.fresh_waits(old, false);
+            self.turns.fresh_waits(old, key, false);
         }
         self.turns.leave(old, key);
         lane.host = self.turns.join(lane.subscription.callback_url.authority(), key);

@@ -42,7 +42,7 @@ pub struct Host {
     in_flight_retries: u32,
     in_flight_bytes: usize,
     /// Lanes in which first attempts wait.
-    pub fresh_waiting: u32,
+    fresh_waiting: u32,
     /// Subscriptions that live on this host.
     pub lanes: Vec<SubscriptionKey>,
     /// Whether the host is in the circle.
@@ -123,6 +123,20 @@ impl Host {
     #[must_use]
     pub fn may_retry(&self) -> bool {
         self.in_flight_retries < retries_max(self.cap, self.fresh_waiting > 0)
+    }
+
+    /// First attempts wait in the lane of `subscription`, or no longer.
+    pub fn fresh_waits(&mut self, subscription: SubscriptionKey, waits: bool) {
+        if waits {
+            self.fresh_waiting += 1;
+            // It has not only retries any more.
+            if let Some(at) = self.held.iter().position(|held| *held == subscription) {
+                self.ready.extend(self.held.remove(at));
+            }
+        } else {
+            self.fresh_waiting = self.fresh_waiting.saturating_sub(1);
+            self.admit();
+        }
     }
 
     /// The first of the line has but retries, and they hold all that they may.

@@ -406,7 +406,7 @@ impl Shard {
         let fresh_waits = lane.is_open() && !lane.fresh.is_empty();
         if fresh_waits != lane.fresh_waits {
             lane.fresh_waits = fresh_waits;
-            self.turns.fresh_waits(lane.host, fresh_waits);
+            self.turns.fresh_waits(lane.host, key, fresh_waits);
         }
         if !lane.is_open() {
             return;

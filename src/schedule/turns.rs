@@ -330,12 +330,10 @@ impl Turns {
         self.get(key).is_some_and(Host::may_retry)
     }
 
-    /// In one more lane of this host first attempts wait, or in one fewer.
-    pub fn fresh_waits(&mut self, key: HostKey, more: bool) {
+    /// First attempts wait in this lane of the host, or no longer.
+    pub fn fresh_waits(&mut self, key: HostKey, subscription: SubscriptionKey, waits: bool) {
         if let Some(host) = self.host(key) {
-            let change = if more { host.fresh_waiting + 1 } else { host.fresh_waiting.saturating_sub(1) };
-            host.fresh_waiting = change;
-            host.admit();
+            host.fresh_waits(subscription, waits);
         }
         self.list(key);
     }

@@ -182,7 +182,7 @@ fn retries_leave_room_for_first_attempts() {
     // First attempts come: now half is theirs, and retries that end do not come back before that.
     turns.join(&authority("a"), SubscriptionKey(9));
     turns.enlist(a, SubscriptionKey(9));
-    turns.fresh_waits(a, true);
+    turns.fresh_waits(a, SubscriptionKey(9), true);
     assert_eq!(turns.front(NOW, FREE), Some((a, SubscriptionKey(9))));
     let _ = (turns.sent(a, fresh(NOW)), turns.sent(a, fresh(NOW)));
     let mut ends =
@@ -196,7 +196,7 @@ fn retries_leave_room_for_first_attempts() {
     assert_eq!(turns.front(NOW, FREE), Some((a, SubscriptionKey(1))), "one that was held");
     assert!(turns.may_retry(a));
     // Nothing of retries is left in flight: all that were held come again, one after the other.
-    turns.fresh_waits(a, false);
+    turns.fresh_waits(a, SubscriptionKey(9), false);
     for ended in ends {
         turns.ended(a, NOW, ended);
     }

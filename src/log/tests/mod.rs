@@ -285,7 +285,7 @@ impl Rig {
 
     #[expect(clippy::unused_self, reason = "reads as what it is: the rig's two workers")]
     fn owner(&self, subscription: &Subscription) -> usize {
-        crate::route::owner(subscription.callback_url.authority(), 2)
+        crate::route::Placement::from(2).owner(subscription)
     }
 
     fn account(&self, name: &str) -> crate::model::AccountKey {
