@@ -66,7 +66,13 @@ impl Future for Drive {
             }
             this.pool.advance(&this.connection, this.http.is_none());
         }
-        if this.connection.closed.get() { Poll::Ready(()) } else { Poll::Pending }
+        if !this.connection.closed.get() {
+            return Poll::Pending;
+        }
+        if let Some(http) = this.http.take() {
+            http.into_parts().io.say_goodbye(cx);
+        }
+        Poll::Ready(())
     }
 }
 

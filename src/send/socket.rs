@@ -46,11 +46,18 @@ impl Socket {
         if budget.get() == 0 {
             return Poll::Ready(Err(io::Error::other(Flood)));
         }
-        let len = buf.len().min(budget.get());
+        let allowance = &self.connection.read_allowance;
+        if allowance.get() == 0 {
+            // Whoever set the bound polls again when others have had their turn.
+            return Poll::Pending;
+        }
+        let len = buf.len().min(budget.get()).min(allowance.get());
         let mut read = ReadBuf::new(buf.get_mut(..len).unwrap_or_default());
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
         let len = read.filled().len();
         budget.set(budget.get() - len);
+        allowance.set(allowance.get() - len);
+        self.connection.reads.set(self.connection.reads.get() + 1);
         Poll::Ready(Ok(len))
     }
 }
@@ -127,6 +134,14 @@ impl Io {
     pub(super) fn tls(stream: TlsStream<Socket>, scratch: Rc<RefCell<Vec<u8>>>) -> Self {
         let connection = stream.get_ref().0.connection.clone();
         Self { layer: Layer::Tls(Box::new(stream)), scratch, connection }
+    }
+
+    /// Tells a TLS receiver that this is the end (close_notify), if that can be said without waiting.
+    pub(super) fn say_goodbye(&mut self, cx: &mut Context<'_>) {
+        if let Layer::Tls(stream) = &mut self.layer {
+            // Whether it was heard changes nothing.
+            let _ = Pin::new(stream.as_mut()).poll_shutdown(cx);
+        }
     }
 
     /// Reads some bytes and hands them to `put`; `room` is what it can take.
@@ -247,6 +262,7 @@ macro_rules! layered {
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.connection.writes.set(self.connection.writes.get() + 1);
         layered!(self, |stream| stream.poll_write(cx, buf))
     }
 
@@ -267,6 +283,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.connection.writes.set(self.connection.writes.get() + 1);
         layered!(self, |stream| stream.poll_write_vectored(cx, bufs))
     }
 

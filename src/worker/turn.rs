@@ -222,6 +222,9 @@ impl Worker {
     }
 
     fn take_outcomes(&mut self) {
+        for (authority, requests) in self.sender.drain_capacities() {
+            self.shard.handle_host_capacity(&authority, requests);
+        }
         let mut completions = std::mem::take(&mut self.completions);
         self.sender.drain_completions(&mut completions);
         let now = clock::now();

@@ -25,6 +25,8 @@ pub struct Options {
     pub retries: &'static [&'static str],
     /// Keys of `[delivery]`, one a line.
     pub delivery: &'static str,
+    /// Keys of `[breaker]`, one a line; most tests want none to open.
+    pub breaker: &'static str,
     /// Tables of their own.
     pub more: String,
     /// Where it is not `<dir>/data`.
@@ -40,6 +42,7 @@ impl Default for Options {
             timeout: "5s",
             retries: &["1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s"],
             delivery: "",
+            breaker: "min_requests = 1000000",
             more: String::new(),
             data_dir: None,
             environment: &[],
@@ -60,12 +63,13 @@ impl Options {
             "[admin]\nlisten = \"127.0.0.1:0\"\n\
              [workers]\ncount = {}\npin = false\n\
              [delivery]\ntimeout = \"{}\"\nretry_schedule = [{}]\nretry_jitter = 0.0\n{}\n\
-             [breaker]\nmin_requests = 1000000\n\
+             [breaker]\n{}\n\
              [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n{}\n",
             self.workers,
             self.timeout,
             retries.join(", "),
             self.delivery,
+            self.breaker,
             self.more
         );
         text
