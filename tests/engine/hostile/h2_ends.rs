@@ -10,7 +10,6 @@ use super::frames::{
 
 /// No status on the first connection; what counts is that nothing is lost and nothing hangs.
 #[test]
-#[ignore = "needs HTTP/2"]
 fn connections_that_are_given_up() {
     let mut cases = vec![
         fails("GOAWAY at once, on each connection", "reset", "", first(&[], || goaway(0, 0))),
@@ -113,7 +112,6 @@ fn connections_that_are_given_up() {
 
 /// Receivers that let nothing go on: the deadline ends it.
 #[test]
-#[ignore = "needs HTTP/2"]
 fn streams_that_stand_still() {
     let still = "no answer within";
     run_h2(vec![

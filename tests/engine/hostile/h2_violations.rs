@@ -9,7 +9,6 @@ use super::frames::{
 use super::peer::Peer;
 
 #[test]
-#[ignore = "needs HTTP/2"]
 fn frames_that_break_the_protocol() {
     let head = |fields: &'static [(&'static str, &'static str)]| {
         says(move |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields)))
@@ -64,7 +63,6 @@ fn frames_that_break_the_protocol() {
 }
 
 #[test]
-#[ignore = "needs HTTP/2"]
 fn floods_of_frames() {
     let nothing = |_: u32| Vec::new();
     let ends =
