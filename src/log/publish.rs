@@ -15,7 +15,7 @@ use super::stats::LogStats;
 use super::writer::Writer;
 use crate::model::{Event, Seq};
 use crate::registry::{Changed, Plan};
-use crate::route::{Index, owner};
+use crate::route::Index;
 
 /// One worker, as the writer sees it.
 pub(super) struct Worker {
@@ -143,7 +143,7 @@ impl Writer {
             }
             for released in settlement.released {
                 let Some(subscription) = index.subscription(released.subscription) else { continue };
-                let to = owner(subscription.callback_url.authority(), index.workers());
+                let to = index.owner(subscription);
                 if let Some(worker) = self.workers.get_mut(to) {
                     worker.outbox.input(Input::Adopt(released));
                     worker.touched = true;

@@ -66,8 +66,7 @@ impl Shard {
     pub fn recall_failing(&mut self, failing: &[(SubscriptionKey, UnixMillis)]) {
         for (key, since) in failing {
             let Some(subscription) = self.index.subscription(*key).cloned() else { continue };
-            let owner = crate::route::owner(subscription.callback_url.authority(), self.options.workers);
-            if owner != self.options.worker {
+            if self.index.owner(&subscription) != self.options.worker {
                 continue;
             }
             if let Some(lane) = self.lane(&subscription, super::lane::Cursor::Live) {

@@ -104,6 +104,8 @@ pub struct Lane {
     pub adopted_from: Seq,
     /// It stands in line of its host.
     pub in_line: bool,
+    /// Its host knows that first attempts wait here.
+    pub fresh_waits: bool,
     /// Credit of the deficit round robin, bytes.
     pub credit: u32,
     /// Fresh events sent since the last retry.
@@ -159,6 +161,7 @@ impl Lane {
             row: None,
             adopted_from: Seq(0),
             in_line: false,
+            fresh_waits: false,
             credit: 0,
             fresh_streak: 0,
             releasing: false,

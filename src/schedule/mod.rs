@@ -29,6 +29,7 @@ mod intake;
 mod observe;
 mod outcomes;
 mod reading;
+mod room;
 mod waking;
 
 pub use breaker::{BreakerPolicy, BreakerState};

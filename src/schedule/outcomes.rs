@@ -23,7 +23,10 @@ impl Shard {
     /// An attempt ended. `None` for a flight that was reported before.
     pub fn handle_outcome(&mut self, now: Now, id: FlightId, outcome: Outcome) -> Option<Settled> {
         let flight = self.flights.remove(id)?;
-        let ended = Ended { generation: flight.generation, sign: sign(&outcome) };
+        let bytes = flight.event.body().len();
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+        let (generation, retry) = (flight.generation, flight.retry.is_some());
+        let ended = Ended { generation, sign: sign(&outcome), retry, bytes };
         if let Some(transition) = self.turns.ended(flight.host, now.mono, ended) {
             self.handle_transition(now, flight.host, transition.to);
         }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::hostile::pause;
 use crate::http::event;
-use crate::identity::authority;
+use crate::identity::{Pair, authority};
 use crate::peers_standardwebhooks::installed;
 use crate::process::{Engine, Options};
 use crate::wait::until;
@@ -34,6 +34,7 @@ impl Nginx {
         let pair = authority().pair();
         fs::write(dir.join("server.pem"), pair.certificate).unwrap();
         fs::write(dir.join("server.key"), pair.key).unwrap();
+        authority().write(dir);
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let (plain, tls, at) = (port(), port(), dir.display());
         let config = format!(
@@ -50,7 +51,7 @@ impl Nginx {
                 fastcgi_temp_path {at}/fastcgi;
                 uwsgi_temp_path {at}/uwsgi;
                 scgi_temp_path {at}/scgi;
-                log_format requests '$http_webhook_id $uri $status $server_protocol $connection $ssl_session_reused';
+                log_format requests '$http_webhook_id $uri $status $server_protocol $connection $ssl_session_reused $ssl_client_fingerprint';
                 access_log {at}/requests requests;
                 {http}
                 server {{
@@ -262,4 +263,38 @@ fn answers_of_nginx() {
         check("/limited", json!(429), json!("status"));
         check("/longer", json!(200), Value::Null);
     }
+}
+
+/// Who asks for a certificate is shown the subscription's own: two of one host never share a connection.
+#[test]
+fn client_certificates() {
+    let rig = Rig::new("", "ssl_verify_client on; ssl_client_certificate ca.pem; location / { return 204; }");
+    let shown = |pair: &Pair| json!({"certificate": pair.certificate, "key": pair.key});
+    let subs = ["/none", "/a", "/b"].map(|path| rig.subscribe(true, path));
+    for sub in &subs[1..] {
+        let certificate = shown(&authority().pair());
+        let known = rig.engine.patch("acme", sub, &json!({"clientCertificate": certificate}));
+        assert_ne!(known["clientCertificate"]["key"], certificate["key"]);
+    }
+    let ends = |id: &str, statuses: [&str; 3]| {
+        rig.send(&[id.to_owned()]);
+        for (sub, status) in subs.iter().zip(statuses) {
+            rig.engine.until_status("acme", sub, id, status);
+        }
+    };
+    let of = |id: &str, path: &str| {
+        let requests = rig.nginx.requests();
+        let request = requests.iter().find(|request| request[0] == id && request[1] == path);
+        request.unwrap_or_else(|| panic!("{id} at {path}: {requests:?}"))[6].clone()
+    };
+    for id in ["e-1", "e-2", "e-3"] {
+        ends(id, ["dead", "delivered", "delivered"]);
+        assert_eq!((of(id, "/a"), of(id, "/b")), (of("e-1", "/a"), of("e-1", "/b")));
+    }
+    assert_ne!(of("e-1", "/a"), of("e-1", "/b"));
+    let renewed = json!({"clientCertificate": shown(&authority().pair())});
+    rig.engine.patch("acme", &subs[1], &renewed);
+    rig.engine.patch("acme", &subs[2], &json!({"clientCertificate": null}));
+    ends("e-4", ["dead", "delivered", "dead"]);
+    assert_ne!(of("e-4", "/a"), of("e-1", "/a"));
 }

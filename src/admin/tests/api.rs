@@ -205,7 +205,7 @@ fn client_certificates_are_checked_and_their_keys_kept() {
     let ((certificate, key), (_, other_key)) = (made(), made());
     let bench = Bench::new();
     let mut body = draft();
-    let broken = format!("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let broken = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
     for (certificate, key, field) in [
         (&certificate, &other_key, "key"),
         (&certificate, &broken, "key"),
@@ -272,6 +272,8 @@ fn lists_go_on_where_they_ended() {
     let page = bench.get("/api/v1/event-types?limit=30");
     let rest = bench.get(&format!("/api/v1/event-types?cursor={}", page["next"].as_str().expect("more")));
     assert_eq!(rest["items"].as_array().map(Vec::len), Some(9));
+    let all = bench.get("/api/v1/event-types?operational=true");
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(42), "the engine's own too");
     for account in ["b", "a"] {
         assert_eq!(bench.call("PUT", &format!("/api/v1/accounts/{account}"), None).status, 201);
     }

@@ -79,8 +79,8 @@ impl World {
         self.note(key, None, || {
             format!(
                 "{edit:?} at {next:?}: owner {:?} -> {:?}",
-                before.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len())),
-                after.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len()))
+                before.as_ref().map(|s| self.index.owner(s)),
+                after.as_ref().map(|s| self.index.owner(s))
             )
         });
         self.oracle.changed(key, after.as_ref());

@@ -21,17 +21,14 @@ impl World {
                 in_flight_max: 12,
                 queued_max: 160,
                 queued_bytes_max: 1 << 20,
+                in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
                 host_rules: Arc::clone(&self.rules),
             };
             let lagging: Vec<_> = self
                 .disk
                 .lagging
                 .iter()
-                .filter(|(key, _)| {
-                    self.subs
-                        .get(key)
-                        .is_some_and(|sub| owner(sub.callback_url.authority(), workers) == worker)
-                })
+                .filter(|(key, _)| self.subs.get(key).is_some_and(|sub| self.index.owner(sub) == worker))
                 .map(|(key, cursor)| (*key, *cursor))
                 .collect();
             let mut shard = Shard::new(options, Arc::clone(&self.index), watermark, &lagging);
@@ -153,10 +150,12 @@ impl World {
                     format!("worker {at} sends {send:?}")
                 });
                 self.oracle.sent(now, &send);
-                let (max, rate) =
-                    if host == RULED_HOST { (RULED_MAX, Some(RULED_RATE)) } else { (HOST_MAX, None) };
+                let (max, rate) = limits_of(host, self.workers.len());
+                // A host that was forgotten meanwhile has its own bound again.
+                let max = max.max(self.capacities.get(&host).copied().unwrap_or(0));
                 let limits = &mut self.oracle.limits;
                 limits.sent(self.now_ms, (at, host), send.id, max, rate);
+                limits.of_worker(at, send.id, send.event.body().len());
                 let key = send.subscription.key;
                 limits.of_subscription(self.now_ms, key, send.subscription.delivery.rate_per_second);
                 let place = (Arc::clone(&send.subscription), send.event.seq, host);
@@ -180,7 +179,6 @@ impl World {
     }
 
     pub(super) fn serve(&mut self, at: usize, read: &Read) {
-        let workers = self.workers.len();
         let input = match read {
             Read::Log { worker, from } => In::Log(self.disk.read_log(&self.index, *worker, *from)),
             Read::Subscription { .. } => match self.disk.read_subscription(read) {
@@ -188,7 +186,7 @@ impl World {
                 None => return,
             },
             Read::Retries { worker, only, after, until } => {
-                In::Retries(self.disk.read_retries(&self.index, *worker, workers, *only, *after, *until))
+                In::Retries(self.disk.read_retries(&self.index, *worker, *only, *after, *until))
             }
             Read::Heads { subscription, serial, after, .. } => {
                 In::Heads(self.disk.heads(*subscription, *serial, *after))
