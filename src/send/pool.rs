@@ -351,7 +351,9 @@ impl Pool {
                 },
                 Stage::Greeting => AttemptError {
                     kind: ErrorKind::Protocol,
-                    message: format!("{authority} did not send its HTTP/2 settings {within}"),
+                    message: format!(
+                        "{authority} did not send its HTTP/2 settings {within}, or they allow no request"
+                    ),
                 },
             };
             self.open_failed(&connection, error);
