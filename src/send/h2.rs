@@ -158,13 +158,19 @@ pub(super) fn explain(connection: &Connection, error: &h2::Error) -> AttemptErro
     if error.is_io() {
         return cut_off();
     }
-    let reason = error.reason().unwrap_or(Reason::PROTOCOL_ERROR);
+    let reason = name(error.reason().unwrap_or(Reason::PROTOCOL_ERROR));
     let (kind, message) = match (error.is_remote(), error.is_go_away()) {
-        (true, true) => (ErrorKind::Reset, format!("the receiver closed the connection ({reason:?})")),
-        (true, false) => (ErrorKind::Reset, format!("the receiver reset the request ({reason:?})")),
-        (false, _) => (ErrorKind::Protocol, format!("the answer is not valid HTTP/2 ({reason:?})")),
+        (true, true) => (ErrorKind::Reset, format!("the receiver closed the connection ({reason})")),
+        (true, false) => (ErrorKind::Reset, format!("the receiver reset the request ({reason})")),
+        (false, _) => (ErrorKind::Protocol, format!("the answer is not valid HTTP/2 ({reason})")),
     };
     AttemptError { kind, message }
+}
+
+/// A code by its name, where it has one.
+fn name(reason: Reason) -> String {
+    let known = u32::from(reason) <= u32::from(Reason::HTTP_1_1_REQUIRED);
+    if known { format!("{reason:?}") } else { format!("code {}", u32::from(reason)) }
 }
 
 pub(super) fn cut_off() -> AttemptError {
@@ -181,6 +187,6 @@ fn no_http2(connection: &Connection, error: &h2::Error) -> AttemptError {
 }
 
 fn silent() -> AttemptError {
-    let message = "the receiver closed the connection before its HTTP/2 settings were there".to_owned();
+    let message = "the receiver closed the connection before a request could be sent".to_owned();
     AttemptError { kind: ErrorKind::Reset, message }
 }

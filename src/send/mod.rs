@@ -12,6 +12,7 @@ pub mod ed25519;
 pub mod network;
 pub mod outcome;
 pub mod proxy;
+pub mod redact;
 pub mod sign;
 mod special;
 pub mod target;
