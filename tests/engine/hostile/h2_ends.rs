@@ -110,7 +110,7 @@ fn connections_that_are_given_up() {
     run_h2(cases);
 }
 
-/// Receivers that let nothing go on: the deadline ends it.
+/// Receivers that let nothing go on: the deadline ends it. It ends the stream; the connection may live on.
 #[test]
 fn streams_that_stand_still() {
     let still = "no answer within";
@@ -123,14 +123,15 @@ fn streams_that_stand_still() {
         fails("reads nothing", "timeout", still, |peer| {
             peer.say(settings(&[]));
         }),
-        fails("says SETTINGS and no more", "timeout", still, first(&[], Vec::new)),
-        fails("takes the request and says no more", "timeout", still, says(|_| Vec::new())),
+        fails("says SETTINGS and no more", "timeout", still, first(&[], Vec::new)).stays(),
+        fails("takes the request and says no more", "timeout", still, says(|_| Vec::new())).stays(),
         fails(
             "no window for the body, for ever",
             "timeout",
             still,
             first(&[(INITIAL_WINDOW_SIZE, 0)], Vec::new),
-        ),
+        )
+        .stays(),
         fails(
             "no stream allowed",
             "protocol",
@@ -142,13 +143,15 @@ fn streams_that_stand_still() {
             "timeout",
             still,
             says(|stream| frame(HEADERS, 0, stream, &block(&[(":status", "200")]))),
-        ),
+        )
+        .stays(),
         fails(
             "half a frame",
             "timeout",
             still,
             says(|stream| answer(stream, "200", END_STREAM)[..10].to_vec()),
-        ),
+        )
+        .stays(),
         fails(
             "interim answers, slowly",
             "timeout",
@@ -158,7 +161,9 @@ fn streams_that_stand_still() {
                     super::peer::pause(Duration::from_millis(50));
                 }
             }),
-        ),
-        fails("an interim answer and no more", "timeout", still, says(|stream| answer(stream, "100", 0))),
+        )
+        .stays(),
+        fails("an interim answer and no more", "timeout", still, says(|stream| answer(stream, "100", 0)))
+            .stays(),
     ]);
 }
