@@ -12,7 +12,7 @@ use super::frames::{
 #[test]
 fn connections_that_are_given_up() {
     let mut cases = vec![
-        fails("GOAWAY at once", "reset", "before a request could be sent", first(&[], || goaway(0, 0))),
+        fails("GOAWAY at once", "reset", "closed the connection", first(&[], || goaway(0, 0))),
         delivers("GOAWAY that leaves the request out, on the first connection", 204, |peer| {
             let number = peer.number;
             let Some(mut h2) = H2::open(peer, &[]) else { return };
@@ -115,7 +115,7 @@ fn connections_that_are_given_up() {
 fn streams_that_stand_still() {
     let still = "no answer within";
     run_h2(vec![
-        fails("never says SETTINGS nor anything", "protocol", "did not send its HTTP/2 settings", |peer| {
+        fails("never says SETTINGS nor anything", "timeout", "did not send its HTTP/2 settings", |peer| {
             if let Some(mut h2) = H2::silent(peer) {
                 while h2.next().is_some() {}
             }
@@ -134,8 +134,8 @@ fn streams_that_stand_still() {
         .stays(),
         fails(
             "no stream allowed",
-            "protocol",
-            "or they allow no request",
+            "timeout",
+            "did not allow a request",
             first(&[(MAX_CONCURRENT_STREAMS, 0)], Vec::new),
         ),
         fails(
