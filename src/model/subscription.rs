@@ -152,6 +152,13 @@ impl Subscription {
         self.epochs.iter().rev().find(|epoch| epoch.from <= seq).is_some_and(|epoch| epoch.mask.contains(bit))
     }
 
+    /// Whether what was noted of the receiver holds no longer: it was made active again, or is another one.
+    #[must_use]
+    pub fn begins_anew(&self, before: &Self) -> bool {
+        (before.status != self.status && self.status == Status::Active)
+            || before.callback_url != self.callback_url
+    }
+
     /// All that any epoch wanted: what an index must hold so that no old event is missed.
     #[must_use]
     pub fn mask_ever(&self) -> EventMask {
@@ -214,6 +221,18 @@ pub(crate) mod tests {
             version: 1,
             epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((0..39).map(TypeBit)) }],
         }
+    }
+
+    #[test]
+    fn debug_shows_nothing_secret() {
+        let mut sub = sample(1, "http://localhost/");
+        sub.secrets = Secrets::new(SigningKeys { secret: [211; 32].into(), seed: [212; 32] });
+        sub.headers = vec![CustomHeader { name: "x-key".to_owned(), value: "sesame".to_owned() }];
+        let identity = ClientIdentity { certificate: "shown".to_owned(), key: "sesame".to_owned() };
+        sub.client_identity = Some(Arc::new(identity));
+        let text = format!("{sub:?}");
+        assert!(text.contains("x-key") && text.contains("shown"), "{text}");
+        assert!(["sesame", "211", "212"].iter().all(|secret| !text.contains(secret)), "{text}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ enum Write {
     Events(Vec<Arc<Event>>),
     Settled(Arc<Settlement>),
     Began(usize, Seq),
+    /// A change of the configuration begins with its receiver anew.
+    Anew(SubscriptionKey),
 }
 
 #[derive(Default)]
@@ -54,6 +56,11 @@ impl Disk {
         watermark
     }
 
+    pub fn begin_anew(&mut self, key: SubscriptionKey) {
+        self.write(Write::Anew(key));
+        self.synced = self.journal.len();
+    }
+
     fn write(&mut self, write: Write) {
         self.apply(&write);
         self.journal.push(write);
@@ -65,6 +72,7 @@ impl Disk {
             Write::Began(workers, watermark) => {
                 self.watermarks = (0..*workers).map(|worker| (worker, *watermark)).collect();
             }
+            Write::Anew(key) => drop(self.failing.remove(key)),
             Write::Settled(settlement) => {
                 for (key, attempt) in &settlement.attempts {
                     self.attempts.entry((*key, attempt.seq)).or_default().push(attempt.clone());

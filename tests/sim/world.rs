@@ -97,7 +97,7 @@ enum Edit {
     Limit(SubscriptionKey),
     Reorder(SubscriptionKey),
     Delete(SubscriptionKey),
-    Disable(SubscriptionKey),
+    Disable(SubscriptionKey, u64),
 }
 
 enum Happening {
