@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::draft::{Draft, Patch};
 use super::field::FieldError;
 use super::state::Account;
+use super::token::{Token, TokenDigest, TokenDraft};
 use crate::model::subscription::DisabledReason;
-use crate::model::{AccountKey, AccountName, Refused, Subscription, SubscriptionId, SubscriptionKey};
+use crate::model::{
+    AccountKey, AccountName, Refused, Subscription, SubscriptionId, SubscriptionKey, UnixMillis,
+};
 
 /// A change of the configuration, asked for by a person or by the engine itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +51,22 @@ pub enum Change {
         flag: String,
         enabled: bool,
     },
+    /// Makes the account too, where there is none of that name. The digest is of a token that only the
+    /// asker will ever see.
+    CreateToken {
+        account: AccountName,
+        draft: TokenDraft,
+        digest: TokenDigest,
+    },
+    DeleteToken {
+        account: AccountName,
+        id: Box<str>,
+    },
+    /// Notes when a token was used last. Nothing where it is gone.
+    TokenUsed {
+        digest: TokenDigest,
+        at: UnixMillis,
+    },
 }
 
 /// What came of a change.
@@ -55,6 +74,7 @@ pub enum Change {
 pub struct Changed {
     pub accounts: Vec<AccountChange>,
     pub subscriptions: Vec<SubscriptionChange>,
+    pub tokens: Vec<TokenChange>,
 }
 
 /// `before` is `None` where it is new, `after` where it is gone.
@@ -72,6 +92,13 @@ pub struct SubscriptionChange {
     pub after: Option<Arc<Subscription>>,
 }
 
+/// `before` is `None` where it is new, `after` where it is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenChange {
+    pub before: Option<Arc<Token>>,
+    pub after: Option<Arc<Token>>,
+}
+
 /// Why a change was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
@@ -83,6 +110,8 @@ pub enum ChangeError {
     Invalid(Vec<FieldError>),
     #[error("the account has {max} subscriptions, which is the most it can have")]
     TooManySubscriptions { max: usize },
+    #[error("the account has {max} tokens, which is the most it can have")]
+    TooManyTokens { max: usize },
     #[error("the registry cannot number any more accounts or subscriptions")]
     Full,
     #[error(transparent)]

@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: writing rows (the log does), routing (`route`), and tokens.
 
+pub mod access;
 mod change;
 mod draft;
 mod field;
@@ -16,9 +17,10 @@ mod planning;
 mod rows;
 mod selectors;
 mod state;
+mod token;
 mod words;
 
-pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange};
+pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange, TokenChange};
 pub use draft::{DeliveryPatch, Draft, Field, Patch};
 pub use field::{ERRORS_MAX, FieldError};
 pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
@@ -26,4 +28,7 @@ pub use id::{secret_text, subscription_id};
 pub use rows::{LoadError, ROW_LEN_MAX, RowError};
 pub use selectors::Selectors;
 pub use state::{Account, FLAG_WEBHOOKS, FLAGS, Registry, RegistryOptions, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
+pub use token::{
+    Role, SCOPE_EVENTS_WRITE, TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft, TokenKind,
+};
 pub use words::Word;

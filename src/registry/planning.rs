@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::change::{AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange};
+use super::change::{
+    AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange, TokenChange,
+};
 use super::draft::{Draft, NAME_CHARS_MAX, Patch};
 use super::field::{Errors, FieldError, nearest};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
+use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
 use super::{headers, id, rows};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
@@ -49,6 +52,18 @@ impl Draw {
         self.rows.push(Row { key: rows::subscription_key(before.key), value: None });
         let change = SubscriptionChange { before: Some(Arc::clone(before)), after: None };
         self.changed.subscriptions.push(change);
+    }
+}
+
+impl Draw {
+    fn token(&mut self, before: Option<&Arc<Token>>, after: Token) {
+        self.rows.push(rows::token(&after));
+        self.changed.tokens.push(TokenChange { before: before.cloned(), after: Some(Arc::new(after)) });
+    }
+
+    fn no_token(&mut self, before: &Arc<Token>) {
+        self.rows.push(Row { key: rows::token_key(before.account, &before.id), value: None });
+        self.changed.tokens.push(TokenChange { before: Some(Arc::clone(before)), after: None });
     }
 }
 
@@ -100,12 +115,28 @@ impl Registry {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
                 // From the end, so that taking them out one by one moves nothing.
                 entry.subscriptions.iter().rev().for_each(|sub| draw.no_subscription(sub));
+                entry.tokens.iter().for_each(|token| draw.no_token(token));
                 draw.rows.push(Row { key: rows::account_key(entry.account.key), value: None });
                 let change = AccountChange { before: Some(Arc::clone(&entry.account)), after: None };
                 draw.changed.accounts.push(change);
             }
             Change::SetFeature { account, flag, enabled } => {
                 self.set_feature(&mut draw, &account, flag, enabled, at)?;
+            }
+            Change::CreateToken { account, draft, digest } => {
+                self.create_token(&mut draw, &account, draft, digest, at, &random)?;
+            }
+            Change::DeleteToken { account, id } => {
+                let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
+                let token = entry.tokens.iter().find(|token| token.id == id);
+                draw.no_token(token.ok_or(ChangeError::NotFound)?);
+            }
+            Change::TokenUsed { digest, at } => {
+                if let Some(before) = self.token(&digest)
+                    && before.last_used_at.is_none_or(|last| last < at)
+                {
+                    draw.token(Some(before), Token { last_used_at: Some(at), ..Token::clone(before) });
+                }
             }
         }
         Ok(self.finish(draw))
@@ -190,6 +221,45 @@ impl Registry {
         };
         sub.epochs = vec![Epoch { from: at.next, mask: self.mask(&owner, &sub) }];
         draw.subscription(None, sub);
+        Ok(())
+    }
+
+    fn create_token(
+        &self,
+        draw: &mut Draw,
+        account: &AccountName,
+        draft: TokenDraft,
+        digest: TokenDigest,
+        at: At,
+        random: &[u8; 64],
+    ) -> Result<(), ChangeError> {
+        let account = match self.entry(account) {
+            Some(entry) if entry.tokens.len() >= TOKENS_PER_ACCOUNT_MAX => {
+                return Err(ChangeError::TooManyTokens { max: TOKENS_PER_ACCOUNT_MAX });
+            }
+            Some(entry) => entry.account.key,
+            None => {
+                let made = new_account(draw, account, at.now)?;
+                let key = made.key;
+                draw.account(None, made);
+                key
+            }
+        };
+        let random = random.first_chunk::<10>().ok_or(ChangeError::Full)?;
+        let token = Token {
+            id: id::token_id(at.now, *random),
+            account,
+            name: draft.name,
+            kind: draft.kind,
+            role: draft.role,
+            platform_user: draft.platform_user,
+            events_write: draft.events_write,
+            digest,
+            created_at: at.now,
+            expires_at: draft.expires_at,
+            last_used_at: None,
+        };
+        draw.token(None, token);
         Ok(())
     }
 

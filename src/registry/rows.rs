@@ -5,6 +5,7 @@
 //! | 1 | — | counters |
 //! | 2 | account key, u32 big-endian | account |
 //! | 3 | subscription key, u64 big-endian | subscription |
+//! | 4 | account key, u32 big-endian, token id | token |
 //!
 //! A value is a version byte, the CRC-32 of what follows, and bincode of a record type that exists for the
 //! disk alone: the model may change its shape without changing what is written. Reading checks every rule
@@ -17,6 +18,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 
 use super::change::{Counters, Row};
 use super::state::Account;
+use super::token::{Token, TokenDigest};
 use super::words::Word;
 use crate::model::ids::IdError;
 use crate::model::url::UrlError;
@@ -28,6 +30,7 @@ use crate::model::{
 const TAG_COUNTERS: u8 = 1;
 const TAG_ACCOUNT: u8 = 2;
 const TAG_SUBSCRIPTION: u8 = 3;
+const TAG_TOKEN: u8 = 4;
 /// Tags from here on are the log's.
 const TAG_FOREIGN: u8 = 32;
 
@@ -116,11 +119,25 @@ struct SubscriptionRecord {
     epochs: Vec<Epoch>,
 }
 
+#[derive(Debug, bincode::Encode, bincode::Decode)]
+struct TokenRecord {
+    name: String,
+    kind: u8,
+    role: u8,
+    platform_user: bool,
+    events_write: bool,
+    digest: [u8; 32],
+    created_at: u64,
+    expires_at: Option<u64>,
+    last_used_at: Option<u64>,
+}
+
 /// A row, read.
 pub(super) enum Read {
     Counters(Counters),
     Account(Account),
     Subscription(Box<Subscription>),
+    Token(Token),
     /// The log's own.
     Foreign,
 }
@@ -131,6 +148,25 @@ pub(super) fn account_key(key: AccountKey) -> Vec<u8> {
 
 pub(super) fn subscription_key(key: SubscriptionKey) -> Vec<u8> {
     [&[TAG_SUBSCRIPTION][..], &key.0.to_be_bytes()].concat()
+}
+
+pub(super) fn token_key(account: AccountKey, id: &str) -> Vec<u8> {
+    [&[TAG_TOKEN][..], &account.0.to_be_bytes(), id.as_bytes()].concat()
+}
+
+pub(super) fn token(token: &Token) -> Row {
+    let record = TokenRecord {
+        name: token.name.clone(),
+        kind: token.kind.number(),
+        role: token.role.number(),
+        platform_user: token.platform_user,
+        events_write: token.events_write,
+        digest: token.digest.0,
+        created_at: token.created_at.0,
+        expires_at: token.expires_at.map(|end| end.0),
+        last_used_at: token.last_used_at.map(|at| at.0),
+    };
+    Row { key: token_key(token.account, &token.id), value: Some(encode(&record)) }
 }
 
 pub(super) fn counters(counters: Counters) -> Row {
@@ -227,6 +263,13 @@ pub(super) fn read(
             let name = name_of(AccountKey(record.account)).ok_or(RowError::Orphan)?;
             read_subscription(SubscriptionKey(key), name, record).map(Box::new).map(Read::Subscription)
         }
+        TAG_TOKEN => {
+            let (account, id) = rest.split_first_chunk::<4>().ok_or(RowError::Key)?;
+            let account = AccountKey(u32::from_be_bytes(*account));
+            name_of(account).ok_or(RowError::Orphan)?;
+            let id = std::str::from_utf8(id).map_err(|_| RowError::Key)?;
+            Ok(Read::Token(read_token(account, id, decode(value)?)?))
+        }
         TAG_FOREIGN.. => Ok(Read::Foreign),
         _ => Err(RowError::Key),
     }
@@ -244,6 +287,22 @@ fn read_account(key: AccountKey, record: AccountRecord) -> Result<Account, RowEr
 
 fn word<W: Word>(number: u8, what: &'static str) -> Result<W, RowError> {
     W::from_number(number).ok_or(RowError::Rule(what))
+}
+
+fn read_token(account: AccountKey, id: &str, record: TokenRecord) -> Result<Token, RowError> {
+    Ok(Token {
+        id: id.into(),
+        account,
+        name: record.name,
+        kind: word(record.kind, "an unknown kind of token")?,
+        role: word(record.role, "an unknown role")?,
+        platform_user: record.platform_user,
+        events_write: record.events_write,
+        digest: TokenDigest(record.digest),
+        created_at: UnixMillis(record.created_at),
+        expires_at: record.expires_at.map(UnixMillis),
+        last_used_at: record.last_used_at.map(UnixMillis),
+    })
 }
 
 fn read_subscription(
