@@ -25,6 +25,7 @@ mod serve;
 mod state;
 mod subscription_view;
 mod subscriptions;
+mod tokens;
 
 pub use auth::Operator;
 pub use ports::{

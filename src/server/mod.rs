@@ -190,7 +190,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             append: adapters::WriterAppend::new(writer.requests()),
             metrics: observers::IngestObserver::new(),
             types: Arc::clone(&catalogue),
-            authorize: adapters::authorize(token.as_str()),
+            authorize: adapters::authorize(token.as_str(), Arc::clone(&registry)),
         },
     )?;
     let housekeeping = housekeeping::start(housekeeping::Parts {
