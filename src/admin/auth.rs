@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
@@ -93,13 +94,15 @@ pub struct Need {
 /// Lets through who has the right over the account that the path names.
 pub async fn authorize(
     State(need): State<Need>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let Some(principal) = request.extensions().get::<Principal>() else {
         return Err(Problem::unauthorized("send Authorization: Bearer <token>"));
     };
+    // A path that is not UTF-8 names nothing.
+    let params = params.map_err(|_| Problem::not_found())?;
     let name = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value);
     let subject = {
         let registry = need.admin.registry();
