@@ -19,7 +19,7 @@ use crate::proc::thread_cpu;
 /// Keep-alive connections, in all. As many as the engine opens: 32 to each of two hosts.
 pub const CONNECTIONS: usize = 64;
 /// As long as the engine's.
-const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+pub const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
 pub struct Posted {
     pub count: u64,

@@ -23,10 +23,13 @@ mod delay;
 mod deliveries;
 mod http;
 mod idle;
+mod isolation;
 mod load;
 mod matching;
 mod proc;
 mod receiver;
+mod secure;
+mod secure_deliveries;
 mod table;
 mod writer;
 
@@ -34,8 +37,10 @@ use table::Table;
 
 type Part = (&'static str, fn(&mut Table));
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
     ("deliveries", deliveries::run),
+    ("secure", secure_deliveries::run),
+    ("isolation", isolation::run),
     ("acceptance", acceptance::run),
     ("writer", writer::run),
     ("matching", matching::run),

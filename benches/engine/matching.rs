@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use postrider::model::subscription::Epoch;
 use postrider::model::{
-    AccountKey, AccountName, CallbackUrl, DeliveryOptions, EventMask, OnBlocked, Ordering, Seq,
-    SignatureScheme, Status, Subscription, SubscriptionId, SubscriptionKey, TypeBit, UnixMillis,
+    AccountKey, AccountName, CallbackUrl, DeliveryOptions, EventMask, OnBlocked, Ordering, Secrets, Seq,
+    SignatureScheme, SigningKeys, Status, Subscription, SubscriptionId, SubscriptionKey, TypeBit, UnixMillis,
 };
 use postrider::route::Index;
 
@@ -41,7 +41,7 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
             on_blocked: OnBlocked::Block,
             signature: SignatureScheme::V1,
         },
-        secret: vec![7; 24],
+        secrets: Secrets::new(SigningKeys { secret: [7; 24].into(), seed: [7; 32] }),
         client_identity: None,
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),

@@ -16,6 +16,7 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
+use super::session;
 use super::state::Admin;
 use crate::model::{AccountName, UnixMillis};
 use crate::registry::access::{self, Denied, Principal, Right, Subject};
@@ -56,15 +57,17 @@ pub async fn identify(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let token =
-        bearer(&request).ok_or_else(|| Problem::unauthorized("send Authorization: Bearer <token>"))?;
-    let principal = principal(&admin, digest(token))
-        .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer"))?;
+    let principal = match bearer(&request) {
+        Some(token) => principal(&admin, digest(token))
+            .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer"))?,
+        None => session::signed_in(&admin, request.method(), request.headers())?
+            .ok_or_else(|| Problem::unauthorized("send Authorization: Bearer <token>"))?,
+    };
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
 }
 
-fn principal(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
+pub fn principal(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
     if admin.operator.is(digest) {
         return Some(Principal::Operator);
     }

@@ -10,6 +10,7 @@
 mod accounts;
 mod auth;
 mod body;
+mod console;
 mod deliveries;
 mod event_types;
 mod events;
@@ -22,6 +23,7 @@ mod readiness;
 mod routes;
 mod segments;
 mod serve;
+mod session;
 mod state;
 mod subscription_view;
 mod subscriptions;
@@ -34,6 +36,7 @@ pub use ports::{
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};
+pub use session::Sessions;
 pub use state::Admin;
 
 #[cfg(test)]

@@ -104,7 +104,9 @@ pub struct Health {
     pub state: HealthState,
     pub last_success_at: Option<UnixMillis>,
     pub last_failure_at: Option<UnixMillis>,
-    /// Deliveries not yet settled, retries included, as far as memory knows.
+    /// Deliveries not yet settled: first attempts as of the worker's last report (a second ago at most),
+    /// and waiting retries, which are exact. Of what lags on disk since before this run, an estimate
+    /// where it is very much.
     pub pending: u64,
     pub oldest_pending_at: Option<UnixMillis>,
     pub breaker: BreakerState,

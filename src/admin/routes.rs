@@ -13,7 +13,9 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
-use super::{accounts, auth, deliveries, event_types, events, probes, subscriptions, tokens};
+use super::{
+    accounts, auth, console, deliveries, event_types, events, probes, session, subscriptions, tokens,
+};
 use crate::registry::access::Right;
 
 /// One deadline over reading a request and answering it.
@@ -55,6 +57,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
                 .merge(manage_gated(patch(subscriptions::patch).delete(subscriptions::delete))),
         )
         .route(&format!("{subscription}/secret"), manage_gated(get(subscriptions::secret)))
+        .route(&format!("{subscription}/secret/rotate"), manage_gated(post(subscriptions::rotate_secret)))
         .route(
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),
@@ -70,7 +73,10 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(probes::metrics))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
-        .route("/", get(probes::index))
+        .route("/", get(console::root))
+        .route("/console/", get(console::index))
+        .route("/console/{file}", get(console::file))
+        .route("/console/session", get(session::show).post(session::begin).delete(session::end))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), around))

@@ -9,15 +9,16 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::body::Json as JsonBody;
+use super::body::{Json as JsonBody, OptionalJson};
 use super::listing::Page;
 use super::problem::Problem;
 use super::query::RawQuery;
 use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::SubscriptionView;
-use crate::model::{Subscription, SubscriptionId};
-use crate::registry::{Change, ChangeError, Changed, Draft, Patch, secret_text};
+use crate::model::{Subscription, SubscriptionId, UnixMillis};
+use crate::registry::{Change, ChangeError, Changed, Draft, Patch, parse_overlap, secret_text};
+use crate::rt::clock;
 
 fn view(admin: &Admin, sub: &Subscription) -> SubscriptionView {
     SubscriptionView::new(sub, admin.healths.health(sub.key))
@@ -126,11 +127,29 @@ pub async fn delete(
 }
 
 pub async fn secret(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
+    Ok(shown_secret(&*path.subscription(&admin)?))
+}
+
+pub async fn rotate_secret(
+    State(admin): State<Arc<Admin>>,
+    path: Segments,
+    headers: HeaderMap,
+    OptionalJson(body): OptionalJson,
+) -> Result<Response, Problem> {
     let sub = path.subscription(&admin)?;
+    let if_match = if_match(&headers, &sub)?;
+    let overlap = parse_overlap(body.as_ref()).map_err(Problem::invalid)?;
+    let (account, id) = (sub.account_name.clone(), sub.id.clone());
+    let changed = admin.change(Change::RotateSecret { account, id, overlap, if_match }).await?;
+    Ok(shown_secret(after(&changed)?))
+}
+
+/// The one answer in which a secret is shown.
+fn shown_secret(sub: &Subscription) -> Response {
     let body = json!({
-        "secret": secret_text(&sub.secret),
-        "publicKey": (admin.public_key)(&sub.secret),
-        "previousExpiresAt": null,
+        "secret": secret_text(&sub.secrets.current.secret),
+        "publicKey": null,
+        "previousExpiresAt": sub.secrets.previous_expires_at(clock::wall()).map(UnixMillis::to_rfc3339),
     });
-    Ok(Json(body).into_response())
+    Json(body).into_response()
 }

@@ -12,7 +12,7 @@ use crate::model::{Event, NewEvent, Seq, SubscriptionKey};
 use crate::registry::{Change, ChangeError, Changed};
 use crate::route::Index;
 pub use crate::schedule::pages::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
-pub use crate::schedule::{Body, LogPage, Read, RetryPage, SubscriptionPage};
+pub use crate::schedule::{Backlog, Body, Census, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
 use crate::settle::{Released, Settlement};
 
 /// What may be asked of the writer thread.
@@ -56,6 +56,12 @@ pub enum Input {
     SubscriptionPage(SubscriptionPage),
     /// See [`Read::Retries`].
     RetryPage(RetryPage),
+    /// The retries of subscriptions in order, as this run found them. Comes once.
+    Census(Arc<Census>),
+    /// See [`Read::Heads`].
+    Heads(HeadsPage),
+    /// See [`Read::Backlog`].
+    Backlog(Backlog),
     /// See [`Read::Bodies`].
     Bodies(Vec<Body>),
     /// This settlement is in the store.

@@ -14,6 +14,8 @@ pub mod timeline;
 #[cfg(feature = "engine")]
 pub mod api;
 #[cfg(feature = "engine")]
+mod census;
+#[cfg(feature = "engine")]
 mod commit;
 #[cfg(feature = "engine")]
 pub mod db;
@@ -47,6 +49,8 @@ pub mod stats;
 pub mod store;
 #[cfg(feature = "engine")]
 mod upkeep;
+#[cfg(feature = "engine")]
+pub mod waiting;
 #[cfg(feature = "engine")]
 pub mod writer;
 

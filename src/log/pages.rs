@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::api::{
-    Body, LogPage, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX, RetryPage, SubscriptionPage,
+    Backlog, Body, HeadsPage, LogPage, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX, RetryPage,
+    SubscriptionPage,
 };
 use super::db::{Db, Family};
 use super::guard::StoreError;
@@ -19,6 +20,8 @@ use crate::settle::{RetryKey, RetryRow};
 
 /// Events or index entries that one page looks at, at most: a page of few finds must end, too.
 const SCAN_MAX: usize = 32 * 1024;
+/// Index entries that a count of a backlog looks at, at most.
+const SCAN_BACKLOG_MAX: u64 = 256 * 1024;
 /// Rows of retries that one page looks at, at most.
 const SCAN_RETRIES_MAX: usize = 64 * 1024;
 
@@ -149,6 +152,47 @@ pub(super) fn subscription_page(
     Ok(page(subscription, from, events, through, end, floor))
 }
 
+/// How much a subscription wants from `from` to `through`. Where that is more than one look can take in,
+/// the rest is taken to be as dense as what was seen.
+pub(super) fn backlog(
+    store: &Store,
+    db: &Db,
+    subscription: &Subscription,
+    (from, through): (Seq, Seq),
+) -> Result<Backlog, StoreError> {
+    let floor = store.floor();
+    let start = from.max(floor).max(Seq(1));
+    let (mut looked, mut wanted) = (0, 0);
+    let (mut first, mut seen) = (None, start.prev());
+    let whole = walk_account(db, store.stats(), subscription.account, (start, through), |seq, bit| {
+        (seen, looked) = (seq, looked + 1);
+        if subscription.wants(bit, seq) {
+            wanted += 1;
+            first.get_or_insert(seq);
+        }
+        looked < SCAN_BACKLOG_MAX
+    })?;
+    let mut events: u64 = wanted;
+    let mut oldest_at = None;
+    if let Some(first) = first {
+        let settled = settled(db, store.stats(), subscription.key, (first, seen))?;
+        events = events.saturating_sub(settled.len() as u64);
+        // The oldest that is open; one of those that follow where very many are settled.
+        let mut loader = EventLoader::new(db, floor, store.stats())?;
+        let mut open = first;
+        while settled.contains(&open) {
+            open = open.next();
+        }
+        oldest_at = loader.load(open)?.map(|event| event.accepted_at);
+    }
+    if !whole {
+        let (span, part) = (through.0.saturating_sub(start.prev().0), seen.0.saturating_sub(start.prev().0));
+        let estimate = u128::from(events) * u128::from(span) / u128::from(part.max(1));
+        events = u64::try_from(estimate).unwrap_or(u64::MAX);
+    }
+    Ok(Backlog { subscription: subscription.key, from, events, oldest_at })
+}
+
 fn page(
     subscription: &Subscription,
     from: Seq,
@@ -206,6 +250,20 @@ pub(super) fn retry_page(
         next = None;
     }
     Ok(RetryPage { only, rows, until, next })
+}
+
+/// Waiting retries of one subscription, whenever they are due.
+pub(super) fn heads_page(
+    store: &Store,
+    db: &Db,
+    index: &Index,
+    subscription: SubscriptionKey,
+    serial: u64,
+    after: Option<RetryKey>,
+) -> Result<HeadsPage, StoreError> {
+    // The worker counts only where all subscriptions are asked for.
+    let page = retry_page(store, db, index, 0, Some(subscription), (after, UnixMillis(u64::MAX)))?;
+    Ok(HeadsPage { subscription, serial, rows: page.rows, next: page.next })
 }
 
 fn is_for(store: &Store, index: &Index, worker: usize, only: Option<SubscriptionKey>, key: RetryKey) -> bool {

@@ -12,7 +12,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, tick};
 
 use super::api::{Input, Outbox, Read};
 use super::guard::StoreError;
-use super::pages::{bodies, log_page, retry_page, subscription_page};
+use super::pages::{backlog, bodies, heads_page, log_page, retry_page, subscription_page};
 use super::store::Store;
 use crate::route::Index;
 
@@ -155,6 +155,13 @@ impl Reader {
                 Read::Retries { worker, only, after, until } => {
                     let page = retry_page(store, db, &index, *worker, *only, (*after, *until))?;
                     (*worker, Input::RetryPage(page))
+                }
+                Read::Heads { worker, subscription, serial, after } => {
+                    let page = heads_page(store, db, &index, *subscription, *serial, *after)?;
+                    (*worker, Input::Heads(page))
+                }
+                Read::Backlog { worker, subscription, from, through } => {
+                    (*worker, Input::Backlog(backlog(store, db, subscription, (*from, *through))?))
                 }
                 Read::Bodies { worker, wanted } => (*worker, Input::Bodies(bodies(store, db, wanted)?)),
             })

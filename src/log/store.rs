@@ -13,6 +13,7 @@ use super::db::{Db, DbOptions};
 use super::floor::Floors;
 use super::guard::{DirectoryLock, StoreError};
 use super::stats::LogStats;
+use super::waiting::Waiting;
 use crate::model::Seq;
 use crate::settle::RetryKey;
 
@@ -28,6 +29,7 @@ pub struct Store {
     pub(super) floors: Arc<Floors>,
     pub(super) orphans: ArrayQueue<RetryKey>,
     stats: Arc<LogStats>,
+    waiting: Arc<Waiting>,
     /// The last field, so that the directory is given up after the store is closed.
     _lock: DirectoryLock,
 }
@@ -45,6 +47,7 @@ impl Store {
             floors,
             orphans: ArrayQueue::new(ORPHANS_MAX),
             stats: Arc::default(),
+            waiting: Arc::default(),
         })
     }
 
@@ -92,6 +95,12 @@ impl Store {
     #[must_use]
     pub fn stats(&self) -> &Arc<LogStats> {
         &self.stats
+    }
+
+    /// Retries that wait, by subscription.
+    #[must_use]
+    pub fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
     }
 
     #[must_use]

@@ -20,6 +20,7 @@ const SAMPLE_TICKS: u64 = 5;
 
 impl Writer {
     pub(super) fn tick(&mut self, now: Now) {
+        self.census.paused = false;
         self.look_at_disk();
         if self.failed.is_some() {
             self.try_reopen();

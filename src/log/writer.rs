@@ -18,6 +18,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::oneshot;
 
 use super::api::{Outbox, Refused, Request};
+use super::census::Counting;
 use super::commit::{Append, Context, put_registry_rows};
 use super::db::{Batch, Family};
 use super::guard::StoreError;
@@ -112,6 +113,7 @@ pub(super) struct Writer {
     /// Minutes that the time line had no room for; their rows go with the next floor.
     pub minutes_gone: Vec<u32>,
     pub sealing: Option<Sealing>,
+    pub census: Counting,
     pub failed: Option<Doubt>,
     pub disk_low: bool,
     pub ticks: u64,
@@ -144,6 +146,7 @@ impl Writer {
             deleted: Vec::new(),
             minutes_gone: Vec::new(),
             sealing: None,
+            census: Counting::default(),
             failed: None,
             disk_low: false,
             ticks: 0,
@@ -171,7 +174,9 @@ impl Writer {
 
     fn run(mut self) {
         loop {
-            let wait = self.next_tick.since((self.options.clock)().mono);
+            let idle = self.next_tick.since((self.options.clock)().mono);
+            let counts = self.census.wants_page() && self.failed.is_none();
+            let wait = if counts { Duration::ZERO } else { idle };
             match self.queue.recv_timeout(wait) {
                 Ok(first) => {
                     if let Some(stopped) = self.burst(first) {
@@ -187,6 +192,7 @@ impl Writer {
                 self.next_tick = now.mono + TICK;
                 self.tick(now);
             }
+            self.take_census();
             self.wake();
         }
     }
@@ -326,6 +332,9 @@ impl Writer {
         let mut orphans: Vec<RetryKey> = std::iter::from_fn(|| self.store.orphans.pop()).collect();
         orphans.sort_unstable();
         orphans.dedup();
+        // Its own worker may have deleted it already.
+        let settled = |key: &RetryKey| self.pending.iter().any(|it| it.retries_delete.contains(key));
+        orphans.retain(|key| !settled(key));
         let written = self.store.with(|db| {
             let mut batch = db.batch()?;
             for settlement in &self.pending {
@@ -353,8 +362,8 @@ impl Writer {
         match written {
             Ok(fsync) => {
                 self.state.counters = counters;
+                self.count_written(&orphans);
                 self.deleted.clear();
-                LogStats::set(&self.stats.retries_waiting, counters.retries);
                 self.settled();
                 Ok(Duration::from_nanos(fsync))
             }
@@ -363,6 +372,7 @@ impl Writer {
                 self.stats.failed.store(true, std::sync::atomic::Ordering::Relaxed);
                 tracing::error!(code = error.code(), %error, "the store does not take a write");
                 self.failed.get_or_insert(Doubt::Settlements);
+                self.count_again();
                 Err(error)
             }
         }

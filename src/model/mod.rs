@@ -12,6 +12,7 @@ pub mod mask;
 pub mod nearest;
 pub mod outcome;
 pub mod refused;
+pub mod secret;
 pub mod subscription;
 pub mod time;
 pub mod url;
@@ -24,6 +25,7 @@ pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};
 pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
 pub use refused::Refused;
+pub use secret::{PreviousKeys, Secrets, SigningKeys};
 pub use subscription::{
     ClientIdentity, CustomHeader, DeliveryOptions, DisabledReason, Epoch, OnBlocked, Ordering,
     SignatureScheme, Status, Subscription,

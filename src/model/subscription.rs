@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::event::Seq;
 use super::ids::{AccountKey, AccountName, SubscriptionId, SubscriptionKey};
 use super::mask::{EventMask, TypeBit};
+use super::secret::Secrets;
 use super::time::UnixMillis;
 use super::url::CallbackUrl;
 
@@ -89,7 +90,7 @@ pub struct CustomHeader {
 }
 
 /// A certificate with its key, shown to receivers that ask for one (mTLS). `Debug` never shows the key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientIdentity {
     /// The chain, PEM, leaf first.
     pub certificate: String,
@@ -126,8 +127,7 @@ pub struct Subscription {
     pub status: Status,
     pub disabled_reason: Option<DisabledReason>,
     pub delivery: DeliveryOptions,
-    /// Raw key bytes of the `whsec_` secret, 24 to 64.
-    pub secret: Vec<u8>,
+    pub secrets: Secrets,
     pub client_identity: Option<Arc<ClientIdentity>>,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
@@ -173,6 +173,7 @@ impl Subscription {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::secret::SigningKeys;
     use super::*;
 
     /// A subscription for tests of any stage.
@@ -197,7 +198,7 @@ pub(crate) mod tests {
                 on_blocked: OnBlocked::Block,
                 signature: SignatureScheme::V1,
             },
-            secret: vec![7; 32],
+            secrets: Secrets::new(SigningKeys { secret: [7; 32].into(), seed: [8; 32] }),
             client_identity: None,
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),

@@ -1,6 +1,7 @@
 //! What may be changed, what came of it, and the plan between the two.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::draft::{Draft, Patch};
 use super::field::FieldError;
@@ -29,6 +30,13 @@ pub enum Change {
     DeleteSubscription {
         account: AccountName,
         id: SubscriptionId,
+        if_match: Option<u64>,
+    },
+    /// New signing keys; the present ones sign too while `overlap` lasts.
+    RotateSecret {
+        account: AccountName,
+        id: SubscriptionId,
+        overlap: Duration,
         if_match: Option<u64>,
     },
     /// The engine gives a receiver up. Nothing where it is inactive already.

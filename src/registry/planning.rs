@@ -7,17 +7,24 @@ use super::change::{
     AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange, TokenChange,
 };
 use super::draft::{Draft, NAME_CHARS_MAX, Patch};
+use super::entropy::Entropy;
 use super::field::{Errors, FieldError, nearest};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
-use super::{headers, id, rows};
+use super::{headers, id, rows, token_row};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, Epoch, Seq, Status, Subscription, SubscriptionId, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Epoch, Secrets, Seq, SigningKeys, Status, Subscription, SubscriptionId,
+    SubscriptionKey, UnixMillis,
 };
 
 /// Random bytes of a new secret.
 const SECRET_LEN: usize = 32;
+
+/// A new generation of keys.
+fn signing_keys(entropy: &mut Entropy) -> SigningKeys {
+    SigningKeys { secret: entropy.draw::<SECRET_LEN>().into(), seed: entropy.draw() }
+}
 
 /// The circumstances of a plan.
 #[derive(Clone, Copy)]
@@ -57,12 +64,12 @@ impl Draw {
 
 impl Draw {
     fn token(&mut self, before: Option<&Arc<Token>>, after: Token) {
-        self.rows.push(rows::token(&after));
+        self.rows.push(token_row::row(&after));
         self.changed.tokens.push(TokenChange { before: before.cloned(), after: Some(Arc::new(after)) });
     }
 
     fn no_token(&mut self, before: &Arc<Token>) {
-        self.rows.push(Row { key: rows::token_key(before.account, &before.id), value: None });
+        self.rows.push(Row { key: token_row::key(before.account, &before.id), value: None });
         self.changed.tokens.push(TokenChange { before: Some(Arc::clone(before)), after: None });
     }
 }
@@ -97,10 +104,11 @@ impl Registry {
         random: [u8; 64],
     ) -> Result<Plan, ChangeError> {
         let at = At { next, floor, now };
+        let mut entropy = Entropy::new(random);
         let mut draw = self.draw();
         match change {
             Change::CreateSubscription { account, draft } => {
-                self.create(&mut draw, &account, draft, at, &random)?;
+                self.create(&mut draw, &account, draft, at, &mut entropy)?;
             }
             Change::PatchSubscription { account, id, patch, if_match } => {
                 let before = self.find(&account, &id, if_match)?;
@@ -108,6 +116,13 @@ impl Registry {
             }
             Change::DeleteSubscription { account, id, if_match } => {
                 draw.no_subscription(self.find(&account, &id, if_match)?);
+            }
+            Change::RotateSecret { account, id, overlap, if_match } => {
+                let before = self.find(&account, &id, if_match)?;
+                let mut after = Subscription::clone(before);
+                after.secrets.rotate(signing_keys(&mut entropy), at.now, overlap);
+                touch(&mut after, at);
+                draw.subscription(Some(before), after);
             }
             Change::Disable { key, reason } => self.disable(&mut draw, key, reason, at)?,
             Change::PutAccount { account, name } => self.put(&mut draw, &account, name, at)?,
@@ -124,7 +139,7 @@ impl Registry {
                 self.set_feature(&mut draw, &account, flag, enabled, at)?;
             }
             Change::CreateToken { account, draft, digest } => {
-                self.create_token(&mut draw, &account, draft, digest, at, &random)?;
+                self.create_token(&mut draw, &account, draft, digest, at, &mut entropy)?;
             }
             Change::DeleteToken { account, id } => {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
@@ -179,7 +194,7 @@ impl Registry {
         account: &AccountName,
         draft: Draft,
         at: At,
-        random: &[u8; 64],
+        entropy: &mut Entropy,
     ) -> Result<(), ChangeError> {
         let owner = match self.entry(account) {
             Some(entry) if entry.subscriptions.len() >= SUBSCRIPTIONS_PER_ACCOUNT_MAX => {
@@ -192,10 +207,7 @@ impl Registry {
                 made
             }
         };
-        let (secret, rest) = random.split_at(SECRET_LEN);
-        let id = rest
-            .first_chunk::<10>()
-            .and_then(|random| id::subscription_id(at.now, *random))
+        let id = id::subscription_id(at.now, entropy.draw())
             .filter(|id| self.subscription_by_id(owner.key, id).is_none())
             .ok_or(ChangeError::Full)?;
         let defaults = &self.options.delivery;
@@ -212,7 +224,7 @@ impl Registry {
             status: draft.status,
             disabled_reason: None,
             delivery: draft.delivery.apply(defaults, defaults),
-            secret: secret.to_vec(),
+            secrets: Secrets::new(signing_keys(entropy)),
             client_identity: None,
             created_at: at.now,
             updated_at: at.now,
@@ -231,7 +243,7 @@ impl Registry {
         draft: TokenDraft,
         digest: TokenDigest,
         at: At,
-        random: &[u8; 64],
+        entropy: &mut Entropy,
     ) -> Result<(), ChangeError> {
         let account = match self.entry(account) {
             Some(entry) if entry.tokens.len() >= TOKENS_PER_ACCOUNT_MAX => {
@@ -245,9 +257,8 @@ impl Registry {
                 key
             }
         };
-        let random = random.first_chunk::<10>().ok_or(ChangeError::Full)?;
         let token = Token {
-            id: id::token_id(at.now, *random),
+            id: id::token_id(at.now, entropy.draw()),
             account,
             name: draft.name,
             kind: draft.kind,
@@ -381,6 +392,7 @@ fn new_account(draw: &mut Draw, name: &AccountName, now: UnixMillis) -> Result<A
 }
 
 fn touch(sub: &mut Subscription, at: At) {
+    sub.secrets.forget_expired(at.now);
     sub.version += 1;
     sub.updated_at = at.now;
 }

@@ -85,7 +85,7 @@ impl Bench {
     fn reload(&self, webhooks_enabled: bool) -> (Registry, Vec<Row>) {
         let mut registry = Registry::new(options(webhooks_enabled));
         let rows = self.store.iter().map(|(key, value)| (key.clone(), value.clone()));
-        let again = registry.load(rows, Seq(self.next + 10)).expect("loads");
+        let again = registry.load(rows, Seq(self.next + 10), [3; 64]).expect("loads");
         (registry, again)
     }
 }
@@ -102,7 +102,7 @@ fn a_subscription_is_made_with_its_account() {
     assert_eq!(bench.registry.account_key(&name("acme")), Some(sub.account));
     assert_eq!((sub.version, sub.created_at, sub.updated_at), (1, UnixMillis(1011), UnixMillis(1011)));
     assert_eq!((sub.delivery.timeout, sub.delivery.max_in_flight), (Duration::from_millis(9), 64));
-    assert_eq!(sub.secret.len(), SECRET_LEN);
+    assert_eq!(sub.secrets.current.secret.len(), SECRET_LEN);
     assert_eq!(sub.headers[0].name, "X-A", "shown as it was written");
     assert!(sub.wants(USER, Seq(11)) && !sub.wants(USER, Seq(10)), "nothing from before it was made");
     let again = bench.create("acme", &json!({}));
@@ -215,6 +215,38 @@ fn the_engine_gives_up_and_a_person_revives() {
 }
 
 #[test]
+fn rotation_keeps_the_old_keys_for_a_while() {
+    let mut bench = Bench::new();
+    let first = bench.create("acme", &json!({})); // at 1011
+    let mut rotate = |overlap, if_match| {
+        let overlap = Duration::from_millis(overlap);
+        let change = Change::RotateSecret { account: name("acme"), id: first.id.clone(), overlap, if_match };
+        Ok(bench.change(change)?.subscriptions[0].after.clone().expect("still there"))
+    };
+    assert_eq!(rotate(5, Some(2)), Err(ChangeError::VersionMismatch { present: 1 })); // 1021
+    let second = rotate(15, Some(1)).expect("rotated"); // 1031
+    assert_eq!((second.version, second.updated_at), (2, UnixMillis(1031)));
+    assert_eq!(second.secrets.previous[0].keys, first.secrets.current);
+    assert_eq!(second.secrets.previous[0].expires_at, UnixMillis(1046));
+    assert_ne!(second.secrets.current.secret, first.secrets.current.secret);
+    assert_ne!(second.secrets.current.seed, first.secrets.current.seed);
+    let third = rotate(1000, None).expect("rotated"); // 1041
+    assert_eq!(third.secrets.previous.len(), 2, "the first has five left");
+    let (registry, again) = bench.reload(true);
+    assert!(again.is_empty());
+    assert_eq!(registry.subscription(first.key), Some(&third), "the overlap outlives a restart");
+    let renamed = bench.patch(&third, &json!({"name": "other"})).expect("renamed"); // 1051
+    assert_eq!(renamed.secrets.previous, third.secrets.previous[..1], "what has expired is not kept");
+    let gone = Change::RotateSecret {
+        account: name("other"),
+        id: first.id.clone(),
+        overlap: Duration::ZERO,
+        if_match: None,
+    };
+    assert_eq!(bench.change(gone), Err(ChangeError::NotFound));
+}
+
+#[test]
 fn another_accounts_things_are_not_there() {
     let mut bench = Bench::new();
     let sub = bench.create("acme", &json!({}));
@@ -290,7 +322,7 @@ fn damage_names_its_row() {
     let mut bench = Bench::new();
     bench.create("acme", &json!({}));
     let load = |store: &BTreeMap<Vec<u8>, Vec<u8>>| {
-        Registry::new(options(true)).load(store.clone().into_iter(), Seq(1)).map(|_| ())
+        Registry::new(options(true)).load(store.clone().into_iter(), Seq(1), [3; 64]).map(|_| ())
     };
     let mut store = bench.store.clone();
     store.insert(vec![40], vec![1, 2, 3]);
@@ -357,7 +389,7 @@ fn weight_of_many_accounts() {
     let mut registry = Registry::new(options(true));
     let before = resident();
     let start = std::time::Instant::now();
-    registry.load(counters.chain(accounts).chain(subscriptions), Seq(9)).expect("loads");
+    registry.load(counters.chain(accounts).chain(subscriptions), Seq(9), [3; 64]).expect("loads");
     println!("loaded in {:?}", start.elapsed());
     let loaded = resident();
     let start = std::time::Instant::now();

@@ -1,11 +1,17 @@
 //! Golden bytes, round trips, and damage.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::{read as read_row, *};
 use crate::model::subscription::DisabledReason;
 use crate::model::subscription::tests::sample;
-use crate::model::{EventMask, OnBlocked, Ordering, Seq, SignatureScheme, Status, TypeBit};
+use crate::model::{
+    ClientIdentity, CustomHeader, Epoch, EventMask, OnBlocked, Ordering, PreviousKeys, Secrets, Seq,
+    SignatureScheme, SigningKeys, Status, TypeBit,
+};
 
 fn account_sample() -> Account {
     Account {
@@ -18,7 +24,7 @@ fn account_sample() -> Account {
 }
 
 fn read(key: &[u8], value: &[u8]) -> Result<Read, RowError> {
-    read_row(key, value, |_| AccountName::parse("acme").ok())
+    read_row(key, value, &mut Entropy::new([3; 64]), |_| AccountName::parse("acme").ok())
 }
 
 fn read_back(row: &Row) -> Read {
@@ -27,7 +33,7 @@ fn read_back(row: &Row) -> Read {
 
 fn subscription_back(row: &Row) -> Subscription {
     match read_back(row) {
-        Read::Subscription(sub) => *sub,
+        Read::Subscription(sub, false) => *sub,
         _ => panic!("not a subscription"),
     }
 }
@@ -47,8 +53,26 @@ fn golden_bytes() {
     check(
         &subscription(&sample(258, "https://example.com/")),
         "030000000000000102",
-        "018029da6f077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a40000101012007070707070707070707070707070707070707070707070707070707070707070000010101fdffffffff7f000000000000",
+        "02b6cb745f077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f000000000000442007070707070707070707070707070707070707070707070707070707070707070808080808080808080808080808080808080808080808080808080808080808000000",
     );
+}
+
+/// Bytes that version 1 wrote.
+#[test]
+fn older_rows_are_read_and_written_anew() {
+    let old = "018029da6f077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a40000101012007070707070707070707070707070707070707070707070707070707070707070000010101fdffffffff7f000000000000";
+    let bytes: Vec<u8> =
+        (0..old.len()).step_by(2).map(|at| u8::from_str_radix(&old[at..at + 2], 16).expect("hex")).collect();
+    let Read::Subscription(sub, old) =
+        read(&subscription_key(SubscriptionKey(258)), &bytes).expect("readable")
+    else {
+        panic!("not a subscription")
+    };
+    assert!(old);
+    let mut want = sample(258, "https://example.com/");
+    want.secrets.current.seed = Entropy::new([3; 64]).draw();
+    assert_eq!(*sub, want);
+    assert_eq!(subscription_back(&subscription(&sub)), want);
 }
 
 #[test]
@@ -67,7 +91,8 @@ fn damage_is_an_error() {
         assert!(read(&row.key, &damaged).is_err(), "byte {at}");
         assert!(read(&row.key, &value[..at]).is_err(), "cut at {at}");
     }
-    assert!(matches!(read(&row.key, &[2; 40]), Err(RowError::Version(2))));
+    assert!(matches!(read(&row.key, &[3; 40]), Err(RowError::Version(3))));
+    assert!(matches!(read(&[1], &[2; 40]), Err(RowError::Version(2))));
     assert!(matches!(read(&row.key, &vec![1; ROW_LEN_MAX + 1]), Err(RowError::Long)));
     assert!(matches!(read(&[], &value), Err(RowError::Key)));
     assert!(matches!(read(&[4, 0], &value), Err(RowError::Key)));
@@ -108,7 +133,9 @@ prop_compose! {
             proptest::sample::select(vec![OnBlocked::Block, OnBlocked::Skip, OnBlocked::Park]),
             proptest::sample::select(vec![SignatureScheme::V1, SignatureScheme::V1a, SignatureScheme::Both]),
         ),
-        secret in proptest::collection::vec(any::<u8>(), 24..=64),
+        secrets in proptest::collection::vec(
+            (proptest::collection::vec(any::<u8>(), 24..=64), any::<[u8; 32]>(), any::<u64>()), 1..=3),
+        identity in proptest::option::of((".{0,50}", ".{0,50}")),
         epochs in proptest::collection::btree_map(any::<u64>(), proptest::collection::vec(any::<u8>(), 0..9), 1..9),
     ) -> Subscription {
         let mut sub = sample(key, "https://example.com/a?b=c");
@@ -121,7 +148,13 @@ prop_compose! {
         sub.delivery.rate_per_second = numbers.2;
         (sub.created_at, sub.updated_at, sub.version) = (UnixMillis(numbers.3), UnixMillis(numbers.4), numbers.5);
         (sub.delivery.ordering, sub.delivery.on_blocked, sub.delivery.signature) = words;
-        sub.secret = secret;
+        let mut secrets = secrets.into_iter().map(|(secret, seed, at)| PreviousKeys {
+            keys: SigningKeys { secret: secret.into(), seed },
+            expires_at: UnixMillis(at),
+        });
+        sub.secrets = Secrets::new(secrets.next().expect("one").keys);
+        sub.secrets.previous = secrets.collect();
+        sub.client_identity = identity.map(|(certificate, key)| Arc::new(ClientIdentity { certificate, key }));
         sub.epochs = epochs.into_iter()
             .map(|(from, bits)| Epoch { from: Seq(from), mask: EventMask::of(bits.into_iter().map(TypeBit)) })
             .collect();
@@ -148,11 +181,13 @@ proptest! {
     fn any_bytes_are_read_or_refused(key in proptest::collection::vec(any::<u8>(), 0..12), value in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&key, &value);
         // Past the checksum, so that the decoder and the rules meet strange bytes too.
-        let mut whole = vec![VERSION];
-        whole.extend(crc32fast::hash(&value).to_le_bytes());
-        whole.extend(&value);
-        for key in [&[1][..], &[2, 0, 0, 0, 1], &[3, 0, 0, 0, 0, 0, 0, 0, 1]] {
-            let _ = read(key, &whole);
+        for version in [1, 2] {
+            let mut whole = vec![version];
+            whole.extend(crc32fast::hash(&value).to_le_bytes());
+            whole.extend(&value);
+            for key in [&[1][..], &[2, 0, 0, 0, 1], &[3, 0, 0, 0, 0, 0, 0, 0, 1]] {
+                let _ = read(key, &whole);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::change::{Changed, Counters, Plan, Row, SubscriptionChange};
+use super::entropy::Entropy;
 use super::rows::{self, LoadError, Read};
 use super::selectors::Selectors;
 use super::token::{Token, TokenDigest};
@@ -85,7 +86,7 @@ impl Registry {
     /// subscriptions); rows of `meta` that are the log's are passed over.
     ///
     /// Returns the rows that must be written again, because what a selector or a default flag means has
-    /// changed since: those subscriptions have a new epoch from `next` on.
+    /// changed since (those subscriptions have a new epoch from `next` on), or they are of an older version.
     ///
     /// # Errors
     /// The first damaged row.
@@ -93,14 +94,16 @@ impl Registry {
         &mut self,
         rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
         next: Seq,
+        random: [u8; 64],
     ) -> Result<Vec<Row>, LoadError> {
+        let mut entropy = Entropy::new(random);
         let mut again = Vec::new();
         for (key, value) in rows {
             let name_of = |account| self.account(account).map(|account| account.name.clone());
-            match rows::read(&key, &value, name_of) {
+            match rows::read(&key, &value, &mut entropy, name_of) {
                 Ok(Read::Counters(counters)) => self.counters = counters,
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
-                Ok(Read::Subscription(sub)) => again.extend(self.load_subscription(*sub, next)),
+                Ok(Read::Subscription(sub, old)) => again.extend(self.load_subscription(*sub, old, next)),
                 Ok(Read::Token(token)) => self.put_token(Arc::new(token)),
                 Ok(Read::Foreign) => {}
                 Err(source) => return Err(LoadError { key, source }),
@@ -109,13 +112,13 @@ impl Registry {
         Ok(again)
     }
 
-    fn load_subscription(&mut self, mut sub: Subscription, next: Seq) -> Option<Row> {
+    fn load_subscription(&mut self, mut sub: Subscription, old: bool, next: Seq) -> Option<Row> {
         let mask = self.mask(self.account(sub.account)?, &sub);
         let changed = sub.epochs.last().is_none_or(|last| last.mask != mask);
         if changed {
             sub.begin_epoch(next, mask, Seq(0));
         }
-        let row = changed.then(|| rows::subscription(&sub));
+        let row = (old || changed).then(|| rows::subscription(&sub));
         self.put_subscription(Arc::new(sub));
         row
     }

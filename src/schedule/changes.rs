@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lane::{Cursor, Lane};
+use super::order::holds_order;
 use super::shard::Shard;
 use crate::model::{Now, Status, Subscription, SubscriptionKey};
 use crate::route::{Index, owner};
@@ -33,7 +34,7 @@ impl Shard {
         let (was_mine, is_mine) = (before.is_some_and(mine), after.is_some_and(mine));
         match (before, after) {
             (Some(before), None) if was_mine => self.delete(now, before.key),
-            (Some(_), Some(after)) if was_mine && is_mine => self.update(now, after),
+            (Some(before), Some(after)) if was_mine && is_mine => self.update(now, before, after),
             (Some(before), Some(_)) if was_mine => self.let_go(now, before),
             (Some(_), Some(after)) if is_mine => self.await_adoption(after),
             _ => {}
@@ -48,22 +49,31 @@ impl Shard {
             lane.cursor = Cursor::Lagging { next: released.cursor, reading: None };
             lane.adopted_from = released.cursor;
             lane.row = Some(released.cursor);
-            lane.parked = true;
+            self.reorder(released.subscription);
+            self.count_behind(released.subscription);
         }
         self.refresh(released.subscription);
         self.read_on();
     }
 
-    fn update(&mut self, now: Now, after: &Arc<Subscription>) {
+    fn update(&mut self, now: Now, before: &Arc<Subscription>, after: &Arc<Subscription>) {
         let key = after.key;
+        if holds_order(after) && !holds_order(before) {
+            // Where there is no lane, retries may wait on disk all the same.
+            self.lane(before, Cursor::Live);
+        }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let moved = lane.subscription.callback_url.authority() != after.callback_url.authority();
         lane.subscription = Arc::clone(after);
         if lane.releasing {
             return;
         }
+        let reordered = lane.heads.is_some() != holds_order(after) && lane.cursor != Cursor::Awaiting;
         if moved {
             self.rehost(key);
+        }
+        if reordered {
+            self.reorder(key);
         }
         if after.status == Status::Inactive {
             self.spill(key);
@@ -130,7 +140,7 @@ impl Shard {
         lane.releasing = true;
         self.spill(key);
         // From the position on, the index gives its events to the new owner.
-        self.lag(key, self.watermark.position().next());
+        self.lag(key, self.watermark.position().next(), None);
         self.drop_retries(key);
         if self.lanes.get(&key).is_some_and(|lane| lane.in_flight == 0) {
             self.release(now, key);
@@ -138,7 +148,7 @@ impl Shard {
     }
 
     /// The rows stay on disk, where the new owner finds them.
-    fn drop_retries(&mut self, key: SubscriptionKey) {
+    pub(super) fn drop_retries(&mut self, key: SubscriptionKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let in_flight: Vec<_> = self
             .flights

@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::behind::Behind;
 use super::lane::{Cursor, RETRIES_DUE_MAX, ReadyRetry};
 use super::pages::{Body, LogPage, RetryPage, SubscriptionPage};
 use super::shard::{Action, Intake, Shard};
-use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey};
+use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey, UnixMillis};
 use crate::settle::{DeadReason, DeadRow, RetryRow};
 
 impl Shard {
@@ -68,11 +69,11 @@ impl Shard {
 
     fn go_live(&mut self) {
         self.intake = Intake::Live;
-        // Lanes whose cursor lay ahead of the position could not read until now.
+        // Lanes whose cursor or head lay ahead of the position could do nothing until now.
         let lagging: Vec<SubscriptionKey> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| matches!(lane.cursor, Cursor::Lagging { .. }))
+            .filter(|(_, lane)| matches!(lane.cursor, Cursor::Lagging { .. }) || lane.heads.is_some())
             .map(|(key, _)| *key)
             .collect();
         for key in lagging {
@@ -104,17 +105,20 @@ impl Shard {
             _ if event.seq < lane.adopted_from => return,
             // What lies below the cursor comes this way after a start; the rest is read through it.
             Cursor::Lagging { next, reading } if event.seq >= next => {
+                lane.behind.pass(1, event.accepted_at);
                 if reading.is_none() && !lane.hungry {
                     self.refresh(key);
+                } else {
+                    self.touch(key);
                 }
                 return;
             }
             Cursor::Live | Cursor::Lagging { .. } => lane.fresh.len(),
         };
-        let active = lane.is_active();
+        let active = lane.is_active() && !lane.is_blocked();
         let Some(room) = self.lanes.get(&key).map(|lane| self.room(lane)) else { return };
         if room == 0 || !active || !self.has_span(event.seq) {
-            self.lag(key, event.seq);
+            self.lag(key, event.seq, Some((1, event.accepted_at)));
             return;
         }
         self.watermark.add(event.seq);
@@ -132,9 +136,13 @@ impl Shard {
         lane.fresh.push_back(Arc::clone(event));
     }
 
-    /// From `seq` on, the lane's events are read from the log.
-    pub(super) fn lag(&mut self, key: SubscriptionKey, seq: Seq) {
+    /// From `seq` on, the lane's events are read from the log. `more`: how many that are, which the lane
+    /// had or would have had, and when the log took the first.
+    pub(super) fn lag(&mut self, key: SubscriptionKey, seq: Seq, more: Option<(u64, UnixMillis)>) {
         if let Some(lane) = self.lanes.get_mut(&key) {
+            if let Some((events, at)) = more {
+                lane.behind.pass(events, at);
+            }
             lane.cursor = match lane.cursor {
                 Cursor::Lagging { next, reading } => Cursor::Lagging { next: next.min(seq), reading },
                 Cursor::Live | Cursor::Awaiting => Cursor::Lagging { next: seq, reading: None },
@@ -188,7 +196,10 @@ impl Shard {
     /// Forgets the queue of a lane: its events are read from the log again when they are wanted.
     pub(super) fn spill(&mut self, key: SubscriptionKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let Some(first) = lane.fresh.front().map(|event| event.seq) else { return };
+        let Some((first, at)) = lane.fresh.front().map(|event| (event.seq, event.accepted_at)) else {
+            return;
+        };
+        let events = u64::try_from(lane.fresh.len()).unwrap_or(u64::MAX);
         for event in lane.fresh.drain(..) {
             if !lane.covered.remove(&event.seq) {
                 self.watermark.settle(event.seq);
@@ -197,7 +208,7 @@ impl Shard {
             self.queued_bytes = self.queued_bytes.saturating_sub(event.body().len());
         }
         lane.fresh_bytes = 0;
-        self.lag(key, first);
+        self.lag(key, first, Some((events, at)));
     }
 
     /// What a lagging lane asked for.
@@ -210,8 +221,8 @@ impl Shard {
         if page.expired_below.is_some_and(|below| below > next) {
             self.expired_cursors += 1;
         }
-        if !lane.is_active() || from != next || page.from != next {
-            // It went inactive or back meanwhile: what was read is read again when it is wanted.
+        if !lane.is_active() || lane.is_blocked() || from != next || page.from != next {
+            // It went inactive, was blocked or went back meanwhile: what was read is read again when it is wanted.
             lane.cursor = Cursor::Lagging { next, reading: None };
             self.refresh(key);
             return;
@@ -223,6 +234,11 @@ impl Shard {
             if caught_up { Cursor::Live } else { Cursor::Lagging { next: through.next(), reading: None } };
         let news = || page.events.iter().filter(|event| event.seq <= through);
         lane.covered.extend(news().map(|event| event.seq));
+        if caught_up {
+            lane.behind = Behind::default();
+        } else {
+            lane.behind.read(news().map(|event| (event.seq, event.accepted_at)));
+        }
         for event in news() {
             self.push_fresh(key, event);
         }
@@ -266,7 +282,8 @@ impl Shard {
         self.handle_timeout(now);
     }
 
-    /// Gives a row a timer, unless it has one, is under way, or its subscription is gone.
+    /// Gives a row a timer, unless it has one, is under way, or its subscription is gone. In order, only
+    /// the head has one: see `arm`.
     pub(super) fn remember_retry(&mut self, row: RetryRow) {
         let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return };
         if crate::route::owner(subscription.callback_url.authority(), self.options.workers)
@@ -276,6 +293,9 @@ impl Shard {
         }
         let Some(lane) = self.lane(&subscription, Cursor::Live) else { return };
         if lane.retries.contains_key(&row.key.seq) || lane.releasing || lane.cursor == Cursor::Awaiting {
+            return;
+        }
+        if lane.heads.is_some() {
             return;
         }
         lane.retries.insert(row.key.seq, row);
@@ -290,6 +310,11 @@ impl Shard {
                 .get(&body.subscription)
                 .filter(|lane| !lane.releasing)
                 .and_then(|lane| lane.retries.get(&body.seq).copied());
+            let wanted = |row: &RetryRow| {
+                let lane = self.lanes.get_mut(&body.subscription);
+                lane.and_then(|lane| lane.heads.as_mut()).is_none_or(|heads| heads.take_asked(row.key))
+            };
+            let row = row.filter(wanted);
             let Some(row) = row else {
                 // Deleted or moved while the body was fetched; its place in the count goes with it.
                 self.queued = self.queued.saturating_sub(1);
@@ -324,6 +349,9 @@ impl Shard {
         if let Some(lane) = self.lanes.get_mut(&row.key.subscription) {
             lane.retries.remove(&row.key.seq);
             lane.retries_due = lane.retries_due.saturating_sub(1);
+            if let Some(heads) = &mut lane.heads {
+                heads.remove(&row.key);
+            }
         }
     }
 }

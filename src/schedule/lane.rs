@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::behind::Behind;
+use super::order::{Heads, Next};
 use super::turns::HostKey;
-use crate::model::{Event, Seq, Status, Subscription, UnixMillis};
+use crate::model::{Event, Ordering, Seq, Status, Subscription, UnixMillis};
 use crate::settle::RetryRow;
 
 /// Events that wait in one lane at most; beyond, the lane lags and reads from the log.
@@ -43,7 +45,8 @@ pub struct Health {
     pub last_failure_at: Option<UnixMillis>,
     /// Since when nothing but failure came.
     pub failing_since: Option<UnixMillis>,
-    /// Pending, in flight and waiting for a retry in memory; what lags on disk is not counted.
+    /// Waiting for a first attempt, in memory and behind the cursor, or in flight on one. Retries are not
+    /// counted here: most are on disk only.
     pub pending: u64,
     pub lagging: bool,
     pub oldest_pending_at: Option<UnixMillis>,
@@ -76,10 +79,15 @@ pub struct Lane {
     pub parked_reading: bool,
     /// It is in the list of lanes that wait for a settlement before reading back.
     pub parked_waiting: bool,
+    /// Where retries hold up what is younger: the retries.
+    pub heads: Option<Box<Heads>>,
+    /// A page of waiting retries is under way, for `heads`.
+    pub seeking: bool,
     pub in_flight: u32,
     /// Of those, how many are retries.
     pub in_flight_retries: u32,
     pub cursor: Cursor,
+    pub behind: Behind,
     /// Pending pairs that the cursor row holds up.
     pub covered: BTreeSet<Seq>,
     /// The cursor row as it was last written.
@@ -120,10 +128,13 @@ impl Lane {
             parked_serial: 0,
             parked_reading: false,
             parked_waiting: false,
+            heads: None,
+            seeking: false,
             in_flight: 0,
             in_flight_retries: 0,
             touched: false,
             cursor,
+            behind: Behind::default(),
             covered: BTreeSet::new(),
             row: None,
             adopted_from: Seq(0),
@@ -146,7 +157,31 @@ impl Lane {
 
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.fresh.is_empty() || !self.retry_ready.is_empty()
+        match &self.heads {
+            Some(heads) => heads.next(self).is_some(),
+            None => !self.fresh.is_empty() || !self.retry_ready.is_empty(),
+        }
+    }
+
+    /// Requests that it may have in flight.
+    #[must_use]
+    pub fn in_flight_max(&self) -> u32 {
+        match self.subscription.delivery.ordering {
+            Ordering::None => self.subscription.delivery.max_in_flight,
+            Ordering::Fifo => 1,
+        }
+    }
+
+    /// A retry holds up everything fresh.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.heads.as_ref().is_some_and(|heads| heads.is_blocked(self))
+    }
+
+    /// When the log took the oldest event that is still to be read, where one is.
+    #[must_use]
+    pub fn oldest_behind(&self) -> Option<UnixMillis> {
+        if self.behind.events > 0 { self.behind.oldest_at } else { None }
     }
 
     /// What the cursor row on disk must say: the lowest seq that it holds up.
@@ -162,9 +197,12 @@ impl Lane {
     }
 
     /// Whether the next to be sent is a retry: when nothing is fresh, and every fourth time otherwise,
-    /// so that neither starves the other.
+    /// so that neither starves the other. In order: when it is the oldest.
     #[must_use]
     pub fn retry_is_next(&self) -> bool {
+        if let Some(heads) = &self.heads {
+            return heads.next(self) == Some(Next::Retry);
+        }
         !self.retry_ready.is_empty() && (self.fresh.is_empty() || self.fresh_streak >= 3)
     }
 }

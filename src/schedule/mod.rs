@@ -11,20 +11,24 @@
 pub mod flight;
 pub mod journal;
 pub mod lane;
+pub mod order;
 pub mod pages;
 pub mod retries;
 pub mod shard;
 pub mod turns;
 pub mod watermark;
 
+mod behind;
 mod changes;
 mod intake;
 mod observe;
 mod outcomes;
+mod waking;
 
 pub use flight::FlightId;
 pub use lane::Health;
 pub use observe::Counts;
+pub use order::Census;
 pub use outcomes::Settled;
-pub use pages::{Body, LogPage, Read, RetryPage, SubscriptionPage};
+pub use pages::{Backlog, Body, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
 pub use shard::{Action, Options, Send, Shard};

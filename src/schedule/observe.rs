@@ -2,6 +2,7 @@
 
 use foldhash::HashMap;
 
+use super::flight::Flight;
 use super::lane::{Cursor, Health};
 use super::shard::Shard;
 use crate::model::{SubscriptionKey, UnixMillis};
@@ -46,12 +47,11 @@ impl Shard {
     pub fn health(&self, key: SubscriptionKey) -> Option<Health> {
         let lane = self.lanes.get(&key)?;
         let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let mut oldest = lane.fresh.front().map(|event| event.accepted_at);
-        if lane.retries.len() <= OLDEST_LOOKS_MAX {
-            oldest = oldest.into_iter().chain(lane.retries.values().map(|row| row.accepted_at)).min();
-        }
+        let fresh = lane.fresh.front().map(|event| event.accepted_at);
+        let mut oldest = fresh.into_iter().chain(lane.oldest_behind()).min();
         if lane.in_flight > 0 && self.flights.len() <= OLDEST_LOOKS_MAX {
-            let own = self.flights.iter().filter(|flight| flight.subscription == key && !flight.orphan);
+            let fresh = |flight: &&Flight| flight.retry.is_none() && !flight.orphan;
+            let own = self.flights.iter().filter(|flight| flight.subscription == key).filter(fresh);
             oldest = oldest.into_iter().chain(own.map(|flight| flight.event.accepted_at)).min();
         }
         Some(Health {
@@ -59,7 +59,7 @@ impl Shard {
             last_failure_at: lane.last_failure_at,
             failing_since: lane.failing_since,
             pending: of(lane.fresh.len())
-                + of(lane.retries.len())
+                + lane.behind.events
                 + u64::from(lane.in_flight.saturating_sub(lane.in_flight_retries)),
             lagging: lane.cursor != Cursor::Live,
             oldest_pending_at: oldest,
@@ -102,9 +102,8 @@ impl Shard {
             note(flight.subscription, flight.event.accepted_at);
         }
         for (key, lane) in &self.lanes {
-            if let Some(event) = lane.fresh.front() {
-                note(*key, event.accepted_at);
-            }
+            let fresh = lane.fresh.front().map(|event| event.accepted_at);
+            fresh.into_iter().chain(lane.oldest_behind()).for_each(|at| note(*key, at));
             if let Some(row) = lane.retries.values().min_by_key(|row| row.accepted_at) {
                 note(*key, row.accepted_at);
             }

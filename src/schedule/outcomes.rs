@@ -2,8 +2,8 @@
 
 use super::flight::FlightId;
 use super::shard::{Action, Shard};
-use crate::model::Seq;
-use crate::model::{Attempt, Disposition, Now, Outcome, SubscriptionKey, Trigger};
+use crate::model::subscription::DisabledReason;
+use crate::model::{Attempt, Disposition, Now, OnBlocked, Ordering, Outcome, Seq, SubscriptionKey, Trigger};
 use crate::settle::{DeadRow, RetryKey, RetryRow, Verdict, verdict};
 
 /// What an outcome meant, for metrics.
@@ -35,6 +35,9 @@ impl Shard {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.retries.remove(&seq);
                     lane.in_flight_retries = lane.in_flight_retries.saturating_sub(1);
+                    if let Some(heads) = &mut lane.heads {
+                        heads.remove(&old);
+                    }
                 }
             }
             None => self.settle_pair(key, seq),
@@ -57,8 +60,11 @@ impl Shard {
                 };
                 let near = self.window.covers(due);
                 self.journal.put_retry(now.mono, row, near);
-                if near {
+                if !self.hold(row) && near {
                     self.remember_retry(row);
+                }
+                if self.parks(key) {
+                    self.actions.push_back(Action::Disable(key, DisabledReason::Blocked));
                 }
                 (Disposition::Retry(due), Settled::Retried)
             }
@@ -86,6 +92,14 @@ impl Shard {
         self.journal.attempt(now.mono, key, attempt);
         self.landed(now, key);
         Some(settled)
+    }
+
+    /// Whether a failure makes the subscription inactive, with its head kept as a retry.
+    fn parks(&self, key: SubscriptionKey) -> bool {
+        self.lanes.get(&key).is_some_and(|lane| {
+            let delivery = &lane.subscription.delivery;
+            delivery.ordering == Ordering::Fifo && delivery.on_blocked == OnBlocked::Park
+        })
     }
 
     fn note_health(&mut self, now: Now, key: SubscriptionKey, success: bool) {

@@ -18,6 +18,10 @@ pub enum Read {
     /// Retries after `after` (exclusive; `None`: from the beginning) due before `until`, of this worker's
     /// subscriptions only, or of one.
     Retries { worker: usize, only: Option<SubscriptionKey>, after: Option<RetryKey>, until: UnixMillis },
+    /// All waiting retries of one subscription, however late they are due, after `after`.
+    Heads { worker: usize, subscription: SubscriptionKey, serial: u64, after: Option<RetryKey> },
+    /// How much `subscription` wants from `from` to `through`, both inclusive.
+    Backlog { worker: usize, subscription: Arc<Subscription>, from: Seq, through: Seq },
     /// The events at these places.
     Bodies { worker: usize, wanted: Vec<(SubscriptionKey, Seq)> },
 }
@@ -74,4 +78,27 @@ pub struct Body {
     pub seq: Seq,
     /// `None` where retention has dropped it.
     pub event: Option<Arc<Event>>,
+}
+
+/// How much a lagging subscription has to read. Settled pairs are left out. Exact where the readers could
+/// look through all of it in one page, else as much as the part that they saw says of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    pub subscription: SubscriptionKey,
+    /// `from` of the question.
+    pub from: Seq,
+    pub events: u64,
+    /// When the log took the oldest of them.
+    pub oldest_at: Option<UnixMillis>,
+}
+
+/// Waiting retries of one subscription.
+#[derive(Debug)]
+pub struct HeadsPage {
+    pub subscription: SubscriptionKey,
+    /// `serial` of the question.
+    pub serial: u64,
+    pub rows: Vec<RetryRow>,
+    /// Where to go on; `None` where these were the last.
+    pub next: Option<RetryKey>,
 }

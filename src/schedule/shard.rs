@@ -3,11 +3,9 @@
 //! Its inputs are spread over `intake` (events and pages), `outcomes` (what came of attempts) and
 //! `changes` (configuration); this file has the state, the outputs and what they share.
 
+use foldhash::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-
-use foldhash::HashMap;
 
 use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
@@ -42,10 +40,6 @@ pub struct Options {
 
 /// Lanes that read from the log at once.
 const LANES_READING_MAX: usize = 4;
-/// Lanes that read parked retries back at once.
-const PARKED_READING_MAX: usize = 2;
-/// Bodies that one read asks for at most.
-const BODIES_MAX: usize = 256;
 /// Bytes that a request costs besides its body, for fairness.
 const REQUEST_COST: usize = 512;
 
@@ -108,10 +102,17 @@ pub struct Shard {
     pub(super) queued_bytes: usize,
     pub(super) expired_retries: u64,
     pub(super) expired_cursors: u64,
+    /// Lanes whose backlog is to be counted, and whether a count is under way.
+    pub(super) uncounted: VecDeque<SubscriptionKey>,
+    pub(super) counting: bool,
+    /// The census of the start has come.
+    pub(super) counted: bool,
+    /// Searches for heads so far.
+    pub(super) searches: u64,
     pub(super) stopping: bool,
     pub(super) touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
-    wall: UnixMillis,
+    pub(super) wall: UnixMillis,
     scratch: Vec<FlightId>,
 }
 
@@ -145,6 +146,10 @@ impl Shard {
             queued_bytes: 0,
             expired_retries: 0,
             expired_cursors: 0,
+            uncounted: VecDeque::new(),
+            counting: false,
+            counted: false,
+            searches: 0,
             stopping: false,
             touched: Vec::new(),
             wall: UnixMillis(0),
@@ -156,6 +161,7 @@ impl Shard {
             if let Some(lane) = shard.lane(&subscription, cursor_state) {
                 lane.row = Some(*cursor);
             }
+            shard.count_behind(*key);
             shard.refresh(*key);
         }
         shard
@@ -166,7 +172,9 @@ impl Shard {
         let key = subscription.key;
         if !self.lanes.contains_key(&key) {
             let host = self.turns.join(subscription.callback_url.authority());
-            self.lanes.insert(key, Lane::new(Arc::clone(subscription), host, cursor));
+            let mut lane = Lane::new(Arc::clone(subscription), host, cursor);
+            lane.heads = self.heads_of_new(subscription);
+            self.lanes.insert(key, lane);
         }
         self.lanes.get_mut(&key)
     }
@@ -207,7 +215,7 @@ impl Shard {
             self.turns.unlist(host);
             return None;
         };
-        let cap = lane.subscription.delivery.max_in_flight.min(share);
+        let cap = lane.in_flight_max().min(share);
         if !lane.is_active() || !lane.has_work() || lane.in_flight >= cap {
             lane.in_line = false;
             self.turns.unlist(host);
@@ -288,16 +296,6 @@ impl Shard {
         self.retry_parked();
     }
 
-    /// Lanes that waited to read their parked retries may try again.
-    pub(super) fn retry_parked(&mut self) {
-        for key in std::mem::take(&mut self.parked) {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.parked_waiting = false;
-            }
-            self.refresh(key);
-        }
-    }
-
     /// When to call `handle_timeout` and `poll_settlement` next if nothing else happens.
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Option<Mono> {
@@ -359,43 +357,22 @@ impl Shard {
         if !lane.is_active() {
             return;
         }
-        let cap = lane.subscription.delivery.max_in_flight.min(self.turns.share(lane.host));
+        let cap = lane.in_flight_max().min(self.turns.share(lane.host));
         if !lane.in_line && lane.has_work() && lane.in_flight < cap {
             lane.in_line = true;
             self.turns.enlist(lane.host, key);
         }
         let next = self.watermark.position().next();
         let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, next: at } if at <= next);
-        if lagging && !lane.hungry && lane.fresh.len() < FRESH_MAX / 4 {
+        if lagging && !lane.hungry && lane.fresh.len() < FRESH_MAX / 4 && !lane.is_blocked() {
             lane.hungry = true;
             self.hungry.push_back(key);
         }
-        if lane.parked && !lane.parked_reading && lane.retries_due < RETRIES_DUE_MAX / 4 {
+        if lane.heads.is_some() {
+            self.arm(key);
+        } else if lane.parked && !lane.parked_reading && lane.retries_due < RETRIES_DUE_MAX / 4 {
             self.read_parked(key);
         }
-    }
-
-    /// Reads a lane's parked retries back, or lets it wait for the next settlement where their rows are
-    /// not in the store yet or there is no room for them.
-    fn read_parked(&mut self, key: SubscriptionKey) {
-        let wait = self.is_crowded() || self.parked_reading >= PARKED_READING_MAX;
-        let flushed = self.journal.flushed_serial();
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if wait || flushed < lane.parked_serial {
-            if !lane.parked_waiting {
-                lane.parked_waiting = true;
-                self.parked.push_back(key);
-            }
-            return;
-        }
-        lane.parked_reading = true;
-        self.parked_reading += 1;
-        self.actions.push_back(Action::Read(Read::Retries {
-            worker: self.options.worker,
-            only: Some(key),
-            after: None,
-            until: self.window.until(self.wall),
-        }));
     }
 
     /// Asks the readers for what is wanted and not under way.
@@ -427,47 +404,6 @@ impl Shard {
                 limit,
             }));
         }
-    }
-
-    /// Due retries get their bodies; the next page of retries is asked for.
-    fn wake_retries(&mut self, now: Now) {
-        if let Some(ask) = self.window.ask(now.wall) {
-            for row in self.journal.take_far(ask.until + Duration::from_millis(1)) {
-                self.remember_retry(row);
-            }
-            self.actions.push_back(Action::Read(Read::Retries {
-                worker: self.options.worker,
-                only: None,
-                after: ask.after,
-                until: ask.until,
-            }));
-        }
-        let mut wanted = Vec::new();
-        while !self.is_crowded() {
-            let Some(row) = self.window.pop_due(now.wall) else { break };
-            let (key, seq) = (row.key.subscription, row.key.seq);
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            if !lane.is_active() || lane.retries_due >= RETRIES_DUE_MAX {
-                lane.retries.remove(&seq);
-                lane.parked = true;
-                lane.parked_serial = self.journal.last_put();
-                self.refresh(key);
-                continue;
-            }
-            lane.retries_due += 1;
-            self.queued += 1;
-            wanted.push((key, seq));
-            if wanted.len() >= BODIES_MAX {
-                self.ask_bodies(std::mem::take(&mut wanted));
-            }
-        }
-        if !wanted.is_empty() {
-            self.ask_bodies(wanted);
-        }
-    }
-
-    fn ask_bodies(&mut self, wanted: Vec<(SubscriptionKey, Seq)>) {
-        self.actions.push_back(Action::Read(Read::Bodies { worker: self.options.worker, wanted }));
     }
 
     #[must_use]

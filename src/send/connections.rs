@@ -11,9 +11,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 
-use super::h1::{self, OVERHEAD_LEN_MAX, classify};
+use super::h1::{OVERHEAD_LEN_MAX, classify};
 use super::host::{CloseReason, Connection, ConnectionCounts, Host, ResponseFuture, State};
 use super::job::{Answer, Flight};
+use super::open;
 use super::pool::{Place, Pool};
 use super::request::Body;
 use crate::model::{AttemptError, ErrorKind, Mono};
@@ -79,7 +80,7 @@ impl Pool {
         host.opening.set(host.opening.get() + 1);
         self.connections.borrow_mut().insert(serial, connection.clone());
         self.opening.borrow_mut().insert((until, serial), connection.clone());
-        monoio::spawn(h1::run(self.clone(), connection));
+        monoio::spawn(open::run(self.clone(), connection));
     }
 
     /// Closes the connection that was idle for longest. `false` where none is idle.
@@ -235,7 +236,7 @@ impl Pool {
                 self.complete(flight.job.id, flight.job.failed(error, self.now()));
             }
             None => {
-                let error = classify(error.error());
+                let error = classify(connection, error.error());
                 self.complete(flight.job.id, flight.job.failed(error, self.now()));
             }
         }

@@ -60,7 +60,7 @@ impl Dialer {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| unresolved(DnsError::Empty)))
+        Err(last.unwrap_or_else(|| unresolved(DnsError::NoAddress)))
     }
 
     async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, DnsError> {

@@ -8,20 +8,24 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
+use rustls::ClientConfig;
 
 use super::job::{Answer, Flight};
 use super::request::Body;
-use crate::model::{Authority, Mono};
+use crate::model::{AttemptError, Authority, Mono};
 
 /// Connections to one scheme, host and port, and jobs that wait for one.
 pub(super) struct Host {
     pub(super) authority: Authority,
+    /// `None` for plain http.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     /// Oldest first: the newest is used first, so that the others may age out.
     pub(super) idle: RefCell<Vec<Rc<Connection>>>,
     /// Jobs that take the first connection that is free. As many as the worker started at most.
@@ -38,9 +42,10 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(authority: Authority) -> Self {
+    pub(super) fn new(authority: Authority, tls: Option<Arc<ClientConfig>>) -> Self {
         Self {
             authority,
+            tls,
             idle: RefCell::default(),
             waiting: RefCell::default(),
             waiting_new: RefCell::default(),
@@ -62,6 +67,7 @@ impl Host {
             (0, _) => "waiting for a free connection",
             (_, Stage::Resolving) => "resolving the host's name",
             (_, Stage::Connecting) => "connecting",
+            (_, Stage::Securing) => "in the TLS handshake",
         }
     }
 }
@@ -70,6 +76,7 @@ impl Host {
 pub(super) enum Stage {
     Resolving,
     Connecting,
+    Securing,
 }
 
 pub(super) type ResponseFuture =
@@ -103,6 +110,8 @@ pub(super) struct Connection {
     pub(super) requests: Cell<u32>,
     /// Bytes that may still be read for the present answer.
     pub(super) read_budget: Cell<usize>,
+    /// Why the socket failed, if it has.
+    pub(super) failure: RefCell<Option<AttemptError>>,
     pub(super) closed: Cell<bool>,
     pub(super) state: RefCell<State>,
     pub(super) send: RefCell<Option<SendRequest<Body>>>,
@@ -121,6 +130,7 @@ impl Connection {
             requests: Cell::new(0),
             // One byte is enough to see that an idle connection was closed, or is being abused.
             read_budget: Cell::new(1),
+            failure: RefCell::default(),
             closed: Cell::new(false),
             state: RefCell::new(State::Nothing),
             send: RefCell::default(),

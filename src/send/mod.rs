@@ -16,7 +16,6 @@ pub mod verify;
 mod connections;
 #[cfg(feature = "engine")]
 mod dial;
-#[cfg(feature = "engine")]
 pub mod dns;
 #[cfg(feature = "engine")]
 pub mod h1;
@@ -25,12 +24,18 @@ mod host;
 #[cfg(feature = "engine")]
 mod job;
 #[cfg(feature = "engine")]
+mod open;
+#[cfg(feature = "engine")]
 pub mod pool;
 #[cfg(feature = "engine")]
 mod request;
+#[cfg(feature = "engine")]
+mod socket;
 #[cfg(test)]
 #[cfg(feature = "engine")]
 mod tests;
+#[cfg(feature = "engine")]
+pub mod tls;
 
 #[cfg(feature = "engine")]
 pub use dns::{ResolverHandle, ResolverOptions};

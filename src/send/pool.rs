@@ -16,12 +16,15 @@ use foldhash::fast::FixedState;
 
 use super::dial::Dialer;
 use super::dns::ResolverHandle;
-use super::h1;
 use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
 use super::job::{self, CancelReason, Flight, Job};
 use super::request::{Prepared, PreparedCache, Stamp};
+use super::socket::SCRATCH_LEN;
 use super::target::Egress;
-use crate::model::{AttemptError, Authority, ErrorKind, HostRules, Mono, Outcome, Subscription};
+use super::tls::{Tls, Trust};
+use crate::model::{
+    AttemptError, Authority, ClientIdentity, ErrorKind, HostRules, Mono, Outcome, Subscription,
+};
 
 /// How often idle connections are looked through.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -30,7 +33,8 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct SendOptions {
     pub egress: Egress,
-    /// Over resolving and connecting.
+    pub trust: Trust,
+    /// Over resolving, connecting and the TLS handshake.
     pub connect_timeout: Duration,
     /// Bytes of a response's body that are read at most.
     pub max_response_size: usize,
@@ -52,6 +56,7 @@ impl SendOptions {
     pub fn new(clock: fn() -> Mono) -> Self {
         Self {
             egress: Egress::default(),
+            trust: Trust::built_in(),
             connect_timeout: Duration::from_secs(5),
             max_response_size: 64 * 1024,
             max_connections_per_host: 32,
@@ -77,8 +82,9 @@ impl Sender {
     pub fn new(options: SendOptions, resolver: ResolverHandle) -> Self {
         Self(Rc::new(Pool {
             dialer: Dialer::new(options.egress.clone(), resolver),
+            tls: Tls::new(options.trust.clone()),
             options,
-            scratch: Rc::new(RefCell::new(vec![0; h1::SCRATCH_LEN])),
+            scratch: Rc::new(RefCell::new(vec![0; SCRATCH_LEN])),
             stamp: RefCell::new(Stamp::new()),
             prepared: RefCell::default(),
             hosts: RefCell::default(),
@@ -152,6 +158,13 @@ impl Drop for Sender {
     }
 }
 
+/// What may share connections.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct HostKey {
+    authority: Authority,
+    identity: Option<Arc<ClientIdentity>>,
+}
+
 /// Where a job is.
 pub(super) enum Place {
     /// At its host, in one of the two queues.
@@ -163,11 +176,12 @@ pub(super) enum Place {
 pub(super) struct Pool {
     pub(super) options: SendOptions,
     pub(super) dialer: Dialer,
+    tls: Tls,
     pub(super) scratch: Rc<RefCell<Vec<u8>>>,
     pub(super) stamp: RefCell<Stamp>,
     prepared: RefCell<PreparedCache>,
     /// Those that have a connection, a waiting job, or a prepared subscription.
-    pub(super) hosts: RefCell<HashMap<Authority, Rc<Host>>>,
+    pub(super) hosts: RefCell<HashMap<HostKey, Rc<Host>>>,
     pub(super) jobs: RefCell<HashMap<u64, Place, FixedState>>,
     /// Open or being opened, by serial.
     pub(super) connections: RefCell<HashMap<u64, Rc<Connection>, FixedState>>,
@@ -210,24 +224,34 @@ impl Pool {
                 kind: ErrorKind::Egress,
                 message: forbidden.to_string(),
             })?;
-            if authority.tls {
-                return Err(AttemptError {
-                    kind: ErrorKind::Tls,
-                    message: "this build of the engine has no TLS: it delivers to http:// only".to_owned(),
-                });
-            }
-            Prepared::new(subscription, self.host(authority))
+            Prepared::new(subscription, self.host(authority, subscription.client_identity.as_ref())?)
         })
     }
 
-    fn host(&self, authority: &Authority) -> Rc<Host> {
-        let mut hosts = self.hosts.borrow_mut();
-        if let Some(host) = hosts.get(authority) {
-            return host.clone();
+    /// The connections to a host. A client certificate has connections of its own.
+    fn host(
+        &self,
+        authority: &Authority,
+        identity: Option<&Arc<ClientIdentity>>,
+    ) -> Result<Rc<Host>, AttemptError> {
+        let rule = self.options.host_rules.of(authority);
+        let identity = identity.or(rule.identity.as_ref()).filter(|_| authority.tls).cloned();
+        let key = HostKey { authority: authority.clone(), identity };
+        if let Some(host) = self.hosts.borrow().get(&key) {
+            return Ok(host.clone());
         }
-        let host = Rc::new(Host::new(authority.clone()));
-        hosts.insert(authority.clone(), host.clone());
-        host
+        let tls = if authority.tls {
+            let config = self
+                .tls
+                .config(key.identity.as_deref())
+                .map_err(|error| AttemptError { kind: ErrorKind::Tls, message: error.to_string() })?;
+            Some(config)
+        } else {
+            None
+        };
+        let host = Rc::new(Host::new(authority.clone(), tls));
+        self.hosts.borrow_mut().insert(key, host.clone());
+        Ok(host)
     }
 
     fn cancel(self: &Rc<Self>, id: u64, why: CancelReason) {
@@ -284,6 +308,10 @@ impl Pool {
                 Stage::Connecting => AttemptError {
                     kind: ErrorKind::Connect,
                     message: format!("cannot connect to {authority} {within}"),
+                },
+                Stage::Securing => AttemptError {
+                    kind: ErrorKind::Tls,
+                    message: format!("{authority} did not end the TLS handshake {within}"),
                 },
             };
             self.open_failed(&connection, error);

@@ -14,7 +14,7 @@ use hyper::http::uri::{Parts, PathAndQuery};
 use hyper::{Method, Request, Uri};
 
 use super::host::Host;
-use super::sign::{Signer, Signers};
+use super::sign::Signers;
 use crate::model::event::BODY_PREFIX;
 use crate::model::{AttemptError, ErrorKind, Event, Subscription, UnixMillis};
 
@@ -70,14 +70,14 @@ impl Prepared {
         let target = PathAndQuery::from_maybe_shared(target).map_err(|_| refuse("the callback URL"))?;
         parts.path_and_query = Some(target);
         let uri = Uri::from_parts(parts).map_err(|_| refuse("the callback URL"))?;
-        let signers = Signers::new(vec![Signer::from_key(&subscription.secret)]);
+        let signers = Signers::of(&subscription.secrets);
         Ok(Self { version: subscription.version, host, uri, headers, signers })
     }
 
     /// The request of one attempt.
     pub(super) fn request(&self, event: &Event, attempt: u16, stamp: &mut Stamp) -> Request<Body> {
         stamp.text.clear();
-        self.signers.sign_into(event.id(), &stamp.seconds_text, event.body(), &mut stamp.text);
+        self.signers.sign_into(stamp.at, event.id(), &stamp.seconds_text, event.body(), &mut stamp.text);
         let start = BODY_PREFIX.len();
         let id = event.body().slice(start..start + usize::from(event.id_len()));
         let mut headers = self.headers.clone();
@@ -105,6 +105,7 @@ fn attempt_value(attempt: u16) -> HeaderValue {
 
 /// The second that attempts are stamped with, written once for all of it, and a reused text buffer.
 pub(super) struct Stamp {
+    at: UnixMillis,
     seconds: u64,
     seconds_text: String,
     value: HeaderValue,
@@ -114,6 +115,7 @@ pub(super) struct Stamp {
 impl Stamp {
     pub(super) fn new() -> Self {
         Self {
+            at: UnixMillis(0),
             seconds: 0,
             seconds_text: "0".to_owned(),
             value: HeaderValue::from_static("0"),
@@ -122,6 +124,7 @@ impl Stamp {
     }
 
     pub(super) fn set(&mut self, at: UnixMillis) {
+        self.at = at;
         if self.seconds != at.as_secs() {
             self.seconds = at.as_secs();
             self.seconds_text = self.seconds.to_string();
@@ -179,7 +182,7 @@ mod tests {
             let mut subscription = sample(key, "http://localhost/");
             subscription.version = version;
             let mut made = false;
-            let host = Rc::new(Host::new(subscription.callback_url.authority().clone()));
+            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
             let found = cache.get(&subscription, || {
                 made = true;
                 Prepared::new(&subscription, host)
@@ -206,7 +209,7 @@ mod tests {
         let mut subscription = sample(1, "http://localhost/");
         subscription.headers =
             vec![crate::model::CustomHeader { name: "x".to_owned(), value: "secret\n".to_owned() }];
-        let host = Rc::new(Host::new(subscription.callback_url.authority().clone()));
+        let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
         let error = Prepared::new(&subscription, host).err().expect("refused");
         assert_eq!(error.kind, ErrorKind::Protocol);
         assert!(!error.message.contains("secret"));
@@ -216,7 +219,7 @@ mod tests {
     fn any_target_of_a_callback_url_can_be_sent() {
         for target in ["//x", "/%60%C3%BC", "/x?a=b&c=%7B%7D", "/;=,@:&$!*'()~", "/a//b/?", "/?x=%27?/"] {
             let subscription = sample(1, &format!("http://localhost{target}"));
-            let host = Rc::new(Host::new(subscription.callback_url.authority().clone()));
+            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
             let prepared = Prepared::new(&subscription, host).map_err(|e| e.message).expect(target);
             assert_eq!(prepared.uri.to_string(), target);
         }

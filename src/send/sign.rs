@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 
+use crate::model::{Secrets, SigningKeys, UnixMillis};
+
 /// What a secret's text begins with.
 pub const SECRET_PREFIX: &str = "whsec_";
 /// Key bytes at least (contract §4).
@@ -131,26 +133,26 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// All keys whose signatures a delivery carries, in the order in which they are written.
+/// All keys whose signatures a delivery carries, in the order in which they are written: the current ones,
+/// then those that were rotated out, newest first.
 #[derive(Clone, Debug)]
-pub struct Signers(Vec<Signer>);
+pub struct Signers(Vec<(Signer, UnixMillis)>);
 
 impl Signers {
     #[must_use]
-    pub fn new(signers: Vec<Signer>) -> Self {
-        Self(signers)
+    pub fn of(secrets: &Secrets) -> Self {
+        let current = (&secrets.current, UnixMillis(u64::MAX));
+        let previous = secrets.previous.iter().map(|previous| (&previous.keys, previous.expires_at));
+        let signer = |(keys, until): (&SigningKeys, UnixMillis)| (Signer::from_key(&keys.secret), until);
+        Self(std::iter::once(current).chain(previous).map(signer).collect())
     }
 
-    /// Bytes of the header value that [`Self::sign_into`] writes.
-    #[must_use]
-    pub fn len_signed(&self) -> usize {
-        self.0.len() * (SIGNATURE_V1_LEN + 1)
-    }
-
-    /// Appends the value of `webhook-signature` to `out`.
-    pub fn sign_into(&self, id: &str, timestamp: &str, body: &[u8], out: &mut String) {
-        for (n, signer) in self.0.iter().enumerate() {
-            if n > 0 {
+    /// Appends the value of `webhook-signature` of an attempt at `now` to `out`: what has expired by then
+    /// does not sign it.
+    pub fn sign_into(&self, now: UnixMillis, id: &str, timestamp: &str, body: &[u8], out: &mut String) {
+        let start = out.len();
+        for (signer, _) in self.0.iter().filter(|(_, until)| now < *until) {
+            if out.len() > start {
                 out.push(' ');
             }
             signer.sign_into(id, timestamp, body, out);
@@ -160,6 +162,8 @@ impl Signers {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -179,15 +183,21 @@ mod tests {
 
     #[test]
     fn several_signatures_stand_side_by_side() {
-        let old = Signer::new(&Secret::parse(SECRET).expect("valid"));
-        let new = Signer::from_key(&[9; 32]);
-        let mut out = String::new();
-        let both = Signers::new(vec![new, old]);
-        both.sign_into(ID, "1614265330", BODY, &mut out);
-        let parts: Vec<_> = out.split(' ').collect();
-        assert_eq!(parts.len(), 2);
-        assert_eq!(parts[1], SIGNATURE);
-        assert!(out.len() <= both.len_signed());
+        let keys = |secret: &[u8]| SigningKeys { secret: secret.into(), seed: [1; 32] };
+        let old = Secret::parse(SECRET).expect("valid");
+        let mut secrets = Secrets::new(keys(old.as_bytes()));
+        secrets.rotate(keys(&[9; 32]), UnixMillis(1000), Duration::from_millis(10));
+        let signers = Signers::of(&secrets);
+        let mut newest = String::new();
+        Signer::from_key(&[9; 32]).sign_into(ID, "1614265330", BODY, &mut newest);
+        let check = |now, want: &str| {
+            let mut out = String::new();
+            signers.sign_into(UnixMillis(now), ID, "1614265330", BODY, &mut out);
+            assert_eq!(out, want, "at {now}");
+        };
+        check(1000, &format!("{newest} {SIGNATURE}"));
+        check(1009, &format!("{newest} {SIGNATURE}"));
+        check(1010, &newest);
     }
 
     #[test]

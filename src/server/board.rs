@@ -2,14 +2,15 @@
 //!
 //! A worker writes its part once a second and skips it where somebody is just reading, so it never waits.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::HashMap;
 
 use crate::admin;
+use crate::log::waiting::Waiting;
 use crate::model::{SubscriptionKey, UnixMillis};
 use crate::schedule::Health;
-use crate::worker::Report;
+use crate::worker::{Report, UNWELL_MAX};
 
 #[derive(Default)]
 struct Part {
@@ -18,14 +19,15 @@ struct Part {
     unwell: Vec<(SubscriptionKey, UnixMillis)>,
 }
 
-/// One part for each worker.
+/// One part for each worker; retries are counted by who writes their rows.
 pub struct Board {
     parts: Vec<Mutex<Part>>,
+    waiting: Arc<Waiting>,
 }
 
 impl Board {
-    pub fn new(workers: usize) -> Self {
-        Self { parts: (0..workers).map(|_| Mutex::default()).collect() }
+    pub fn new(workers: usize, waiting: Arc<Waiting>) -> Self {
+        Self { parts: (0..workers).map(|_| Mutex::default()).collect(), waiting }
     }
 
     /// `false` where the part was being read; the worker tells it again with the next report.
@@ -44,13 +46,20 @@ impl Board {
 
     /// When the log took the oldest event that is undelivered.
     pub fn oldest(&self) -> Option<UnixMillis> {
-        self.parts.iter().filter_map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).oldest).min()
+        let told = |part: &Mutex<Part>| part.lock().unwrap_or_else(PoisonError::into_inner).oldest;
+        let waiting = self.waiting.oldest(1).into_iter().map(|(_, at)| at);
+        self.parts.iter().filter_map(told).chain(waiting).min()
     }
 
-    /// Subscriptions that are behind or failing, with the time of their oldest undelivered event.
+    /// Subscriptions that are behind, failing or have retries waiting, with the time of their oldest
+    /// undelivered event: for each part, the [`UNWELL_MAX`] that are worst.
     pub fn unwell(&self) -> Vec<(SubscriptionKey, UnixMillis)> {
         let of = |part: &Mutex<Part>| part.lock().unwrap_or_else(PoisonError::into_inner).unwell.clone();
-        self.parts.iter().flat_map(of).collect()
+        let mut all: HashMap<SubscriptionKey, UnixMillis> = HashMap::default();
+        for (key, at) in self.parts.iter().flat_map(of).chain(self.waiting.oldest(UNWELL_MAX)) {
+            all.entry(key).and_modify(|old| *old = (*old).min(at)).or_insert(at);
+        }
+        all.into_iter().collect()
     }
 }
 
@@ -59,7 +68,8 @@ impl admin::Healths for Board {
         let of = |part: &Mutex<Part>| {
             part.lock().unwrap_or_else(PoisonError::into_inner).healths.get(&subscription).copied()
         };
-        let Some(health) = self.parts.iter().find_map(of) else { return admin::Health::default() };
+        let health = self.parts.iter().find_map(of).unwrap_or_default();
+        let (retries, oldest_retry_at) = self.waiting.of(subscription);
         let state = if health.failing_since.is_some() {
             admin::HealthState::Failing
         } else if health.lagging {
@@ -71,8 +81,8 @@ impl admin::Healths for Board {
             state,
             last_success_at: health.last_success_at,
             last_failure_at: health.last_failure_at,
-            pending: health.pending,
-            oldest_pending_at: health.oldest_pending_at,
+            pending: health.pending.saturating_add(retries),
+            oldest_pending_at: [health.oldest_pending_at, oldest_retry_at].into_iter().flatten().min(),
             breaker: admin::BreakerState::Closed,
         }
     }

@@ -33,8 +33,9 @@ use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
 use crate::registry::{LoadError, Registry};
 use crate::route::owner;
-use crate::rt::clock;
+use crate::rt::{clock, random};
 use crate::schedule::Shard;
+use crate::send::tls::TrustError;
 use crate::send::{ResolverHandle, ResolverOptions};
 use crate::telemetry::handles::{ControlMetrics, LogMetrics};
 use crate::telemetry::{Telemetry, TelemetryError};
@@ -68,6 +69,8 @@ pub enum ServerError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Ingest(#[from] ingest::server::StartError),
+    #[error("egress.{key}")]
+    Trust { key: &'static str, source: TrustError },
     #[error("a thread cannot be started")]
     Thread(#[source] std::io::Error),
 }
@@ -95,6 +98,10 @@ pub struct Server {
 pub fn start(config: &Config) -> Result<Server, ServerError> {
     let data_dir = &config.data_dir;
     let rules = Arc::new(hosts::rules(config)?);
+    let trust = options::trust(config).map_err(|source| ServerError::Trust {
+        key: if matches!(source, TrustError::System) { "system_roots" } else { "ca_file" },
+        source,
+    })?;
     make_directory(data_dir)?;
     let bound = admin::bind(&config.admin.listen.to_string())?;
     let admin_address = bound.address;
@@ -105,7 +112,8 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let token = token::operator_token(data_dir)?;
 
     let mut registry = Registry::new(options::registry(config, &catalogue));
-    let rewritten = registry.load(opened.registry_rows.into_iter(), opened.recovered.head.next())?;
+    let rewritten =
+        registry.load(opened.registry_rows.into_iter(), opened.recovered.head.next(), random::bytes())?;
     recovery::write_registry_rows(&opened.store, &rewritten)?;
     let workers = options::workers(config);
     let index = Arc::new(ArcSwap::from_pointee(registry.index(workers)));
@@ -128,7 +136,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let (reads, readers) = reader::start(&store, &index, &outboxes)?;
 
     let readiness = Arc::new(Readiness::new(workers, clock::mono()));
-    let board = Arc::new(board::Board::new(workers));
+    let board = Arc::new(board::Board::new(workers, Arc::clone(store.waiting())));
     let resolver = ResolverHandle::start(ResolverOptions::new(clock::mono)).map_err(ServerError::Thread)?;
     let snapshot = index.load_full();
     let mut threads = Vec::with_capacity(workers);
@@ -157,7 +165,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             writer: writer.requests(),
             readers: reads.clone(),
             head: store.head_cell(),
-            send: options::send(config, &rules),
+            send: options::send(config, &rules, &trust),
             resolver: resolver.clone(),
             observer: Box::new(observers::WorkerObserver::new(number, Arc::clone(&board))),
             grace: DELIVERIES_GRACE,
@@ -166,6 +174,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     }
 
     let admin = Arc::new(Admin {
+        sessions: admin::Sessions::default(),
         operator: Operator::new(token.as_str()),
         registry: Arc::clone(&registry),
         catalogue: Arc::clone(&catalogue),
@@ -175,7 +184,6 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
         metrics: ControlMetrics::new(),
-        public_key: |_| None,
     });
     let (admin_stop, stopped) = oneshot::channel();
     let admin_thread = admin::start(bound, admin, async {

@@ -12,6 +12,7 @@ use crate::schedule;
 use crate::send::SendOptions;
 use crate::send::network::Network;
 use crate::send::target::Egress;
+use crate::send::tls::{Trust, TrustError, TrustOptions};
 use crate::settle::RetryPolicy;
 
 /// Events that wait in one worker's memory at most.
@@ -77,12 +78,21 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
     }
 }
 
-pub fn send(config: &Config, rules: &Arc<HostRules>) -> SendOptions {
+/// The roots that receivers' certificates must lead to. Reads files: once, for all workers.
+pub fn trust(config: &Config) -> Result<Trust, TrustError> {
+    Trust::load(&TrustOptions {
+        ca_file: config.egress.ca_file.clone(),
+        system_roots: config.egress.system_roots,
+    })
+}
+
+pub fn send(config: &Config, rules: &Arc<HostRules>, trust: &Trust) -> SendOptions {
     // Both sides check the same syntax; one that only the configuration knows opens nothing.
     let networks = config.egress.allow_networks.iter();
     let allow_networks = networks.filter_map(|cidr| cidr.to_string().parse::<Network>().ok()).collect();
     SendOptions {
         egress: Egress { allow_http: config.egress.allow_http, allow_networks },
+        trust: trust.clone(),
         connect_timeout: config.delivery.connect_timeout,
         max_response_size: config.delivery.max_response_size.bytes(),
         max_connections_per_host: usize::try_from(config.delivery.max_connections_per_host).unwrap_or(1),

@@ -67,7 +67,7 @@ metrics_table! {
     EXPIRED = "postrider_expired_total", Kind::Counter, ["family"],
         "Rows dropped by retention before they were settled, by column family.";
     RETRIES_WAITING = "postrider_retries_waiting", Kind::Gauge, [],
-        "Deliveries that wait for their next attempt.";
+        "Deliveries that wait for their next attempt, on disk or in memory. Exact.";
     DEAD_LETTERS = "postrider_dead_letters", Kind::Gauge, [],
         "Deliveries given up and kept for recovery.";
     // Workers
@@ -92,7 +92,8 @@ metrics_table! {
     WORKER_LOOP_DELAY = "postrider_worker_loop_delay_seconds", Kind::Histogram(LOOP_SECONDS), ["worker"],
         "Time from when the worker was due to run until it ran.";
     OLDEST_UNDELIVERED = "postrider_oldest_undelivered_seconds", Kind::Gauge, [],
-        "Age of the oldest event that some subscription has not got yet; 0 where there is none.";
+        "Age of the oldest event that some subscription has not got yet, retries and what lags on disk \
+         included; 0 where there is none. Where much waits it may be told a little too old, never too young.";
     SUBSCRIPTION_OLDEST_UNDELIVERED = "postrider_subscription_oldest_undelivered_seconds", Kind::Gauge,
         ["subscription"],
         "The same by subscription, for the worst of those that are not healthy.";

@@ -8,5 +8,5 @@ mod observe;
 mod turn;
 
 pub use mailbox::{COMMITS_BYTES_MAX, COMMITS_MAX, Mailbox};
-pub use observe::{Observer, Report};
+pub use observe::{Observer, Report, UNWELL_MAX};
 pub use turn::{Worker, WorkerOptions, spawn};

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use postrider::model::{Attempt, Event, Seq, SubscriptionKey, UnixMillis};
+use postrider::model::{Attempt, Event, Seq, Subscription, SubscriptionKey, UnixMillis};
 use postrider::route::{Index, owner};
 use postrider::schedule::Read;
-use postrider::schedule::pages::{Body, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
 use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
 
 #[derive(Clone)]
@@ -182,6 +182,26 @@ impl Disk {
         rows.truncate(PAGE);
         let next = if more { rows.last().map(|row| row.key) } else { None };
         RetryPage { only, rows, until, next }
+    }
+
+    pub fn heads(&self, subscription: SubscriptionKey, serial: u64, after: Option<RetryKey>) -> HeadsPage {
+        let rows = self.retries.values().filter(|row| row.key.subscription == subscription);
+        let mut rows: Vec<_> =
+            rows.filter(|row| after.is_none_or(|after| row.key > after)).take(PAGE).copied().collect();
+        rows.truncate(PAGE);
+        let next = (rows.len() == PAGE).then(|| rows.last().map(|row| row.key)).flatten();
+        HeadsPage { subscription, serial, rows, next }
+    }
+
+    pub fn backlog(&self, subscription: &Subscription, from: Seq, through: Seq) -> Backlog {
+        let open = |event: &&Arc<Event>| {
+            event.account == subscription.account
+                && subscription.wants(event.type_bit, event.seq)
+                && !self.is_settled(subscription.key, event.seq)
+        };
+        let mut wanted = self.from(from).take_while(|event| event.seq <= through).filter(open).peekable();
+        let oldest_at = wanted.peek().map(|event| event.accepted_at);
+        Backlog { subscription: subscription.key, from, events: wanted.count() as u64, oldest_at }
     }
 
     pub fn read_bodies(&self, wanted: &[(SubscriptionKey, Seq)]) -> Vec<Body> {

@@ -11,6 +11,7 @@
 )]
 
 mod disk;
+mod manners;
 mod oracle;
 mod rng;
 mod world;

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use postrider::model::{Attempt, Disposition, ErrorKind, Event, Seq, Status, Subscription, SubscriptionKey};
+use postrider::model::{
+    Disposition, ErrorKind, Event, Seq, Status, Subscription, SubscriptionKey, UnixMillis,
+};
 use postrider::schedule::Counts;
 use postrider::schedule::Send;
 
 use crate::disk::Disk;
+use crate::manners::Manners;
 
 type Pair = (SubscriptionKey, Seq);
 
@@ -27,6 +30,7 @@ pub struct Oracle {
     by_host: HashMap<u64, u32>,
     by_sub: HashMap<SubscriptionKey, u32>,
     watermarks: HashMap<usize, Seq>,
+    pub manners: Manners,
     pub requests: u64,
     pub crashes: u64,
 }
@@ -43,6 +47,7 @@ impl Oracle {
             by_host: HashMap::new(),
             by_sub: HashMap::new(),
             watermarks: HashMap::new(),
+            manners: Manners::new(seed),
             requests: 0,
             crashes: 0,
         }
@@ -56,7 +61,7 @@ impl Oracle {
         self.subs.insert(key, after.cloned());
     }
 
-    pub fn sent(&mut self, send: &Send, host: u64) {
+    pub fn sent(&mut self, now: UnixMillis, send: &Send, host: u64) {
         self.requests += 1;
         let key = send.subscription.key;
         let pair = (key, send.event.seq);
@@ -70,6 +75,7 @@ impl Oracle {
         assert_eq!(send.subscription.account, send.event.account, "seed {seed}: another account's event");
         let repeated = self.delivered.contains(&pair) && !self.may_repeat.contains(&pair);
         assert!(!repeated, "seed {seed}: {pair:?} was sent again after it was delivered");
+        self.manners.sent(now, (&send.subscription, send.event.seq), &self.events, &self.delivered);
         let flying = self.in_flight.entry(pair).or_default();
         *flying += 1;
         assert_eq!(*flying, 1, "seed {seed}: {pair:?} is in flight twice");
@@ -92,10 +98,11 @@ impl Oracle {
     }
 
     /// The process died. What was in flight, or had ended and is not in the store, may be sent again.
-    pub fn crashed(&mut self, attempts: &BTreeMap<Pair, Vec<Attempt>>, _known: &HashSet<Pair>) {
+    pub fn crashed(&mut self, disk: &Disk) {
         self.crashes += 1;
+        self.manners.crashed(disk);
         let stored = |pair: &Pair| {
-            attempts
+            disk.attempts
                 .get(pair)
                 .is_some_and(|all| all.iter().any(|attempt| attempt.disposition == Disposition::Delivered))
         };

@@ -1,7 +1,7 @@
 //! The world around the shards: a writer, readers, receivers and people, all on virtual time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use postrider::model::{
     SubscriptionKey, TypeBit, UnixMillis,
 };
 use postrider::route::{Index, owner};
-use postrider::schedule::pages::{Body, LogPage, RetryPage, SubscriptionPage};
-use postrider::schedule::{Action, FlightId, Options, Read, Shard};
+use postrider::schedule::order::{Census, holds_order};
+use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::{Action, FlightId, Options, Read, Settled, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
@@ -59,6 +60,9 @@ enum In {
     Log(LogPage),
     Lane(SubscriptionPage),
     Retries(RetryPage),
+    Backlog(Backlog),
+    Census(Arc<Census>),
+    Heads(HeadsPage),
     Bodies(Vec<Body>),
     Flushed(u64),
     Live(Seq),
@@ -79,6 +83,7 @@ enum Edit {
     Toggle(SubscriptionKey),
     Activate(SubscriptionKey),
     Move(SubscriptionKey),
+    Reorder(SubscriptionKey),
     Delete(SubscriptionKey),
     Disable(SubscriptionKey),
 }
@@ -87,6 +92,7 @@ enum Happening {
     Turn(usize),
     Answer(usize, FlightId, Receiver),
     Serve(usize, Read),
+    Census,
     Push(usize, In),
     Write,
     Produce,
@@ -100,7 +106,7 @@ struct Worker {
     commits: VecDeque<(Vec<Arc<Event>>, u64)>,
     behind: bool,
     inbox: VecDeque<In>,
-    flights: HashMap<FlightId, (SubscriptionKey, Seq, u64)>,
+    flights: HashMap<FlightId, (Arc<Subscription>, Seq, u64)>,
     /// When its next turn is: one is enough.
     turn_at: Option<u64>,
 }
@@ -232,6 +238,7 @@ impl World {
             Happening::Answer(worker, id, receiver) => self.answer(worker, id, receiver),
             Happening::Serve(worker, read) => self.serve(worker, &read),
             Happening::Push(worker, input) => self.push(worker, input),
+            Happening::Census => self.take_census(),
             Happening::Write => self.write(),
             Happening::Produce => self.produce(),
             Happening::Edit => self.edit(),
@@ -265,5 +272,11 @@ impl World {
 
     fn finish(&mut self) {
         self.oracle.finish(&self.subs, &self.disk);
+        let owner = |sub: &Subscription| owner(sub.callback_url.authority(), self.workers.len());
+        for sub in self.subs.values() {
+            let health = self.workers[owner(sub)].shard.health(sub.key).unwrap_or_default();
+            let told = (health.pending, health.oldest_pending_at);
+            assert_eq!(told, (0, None), "seed {}: {:?} says it has work", self.oracle.seed, sub.key);
+        }
     }
 }

@@ -141,6 +141,41 @@ fn a_subscription_lives_and_dies() {
 }
 
 #[test]
+fn secrets_are_rotated() {
+    let bench = Bench::new();
+    let sub = create(&bench, "acme", &draft());
+    let (secret, rotate) = (format!("{}/secret", path(&sub)), format!("{}/secret/rotate", path(&sub)));
+    let first = bench.get(&secret);
+    let answer = bench.request("POST", &rotate, &[("if-match", "\"1\"")], None);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let second = answer.json();
+    assert_ne!(second["secret"], first["secret"]);
+    assert!(second["previousExpiresAt"].as_str().is_some_and(|at| at.ends_with('Z')), "{second}");
+    assert_eq!(bench.get(&secret), second);
+    assert_eq!(bench.get(&path(&sub))["version"], 2);
+    let third = bench.call("POST", &rotate, Some(&json!({"overlapSeconds": 0}))).json();
+    assert_ne!(third["secret"], second["secret"]);
+    assert_eq!(third["previousExpiresAt"], Value::Null);
+    bench.request("POST", &rotate, &[("if-match", "\"1\"")], None).problem(412, "version_mismatch");
+    bench.request("POST", &rotate, &[], Some("{")).problem(400, "malformed_json");
+    bench
+        .request("POST", &rotate, &[("content-type", "text/plain")], Some("x"))
+        .problem(415, "unsupported_media_type");
+    for (body, field) in [
+        (json!({"overlapSeconds": -1}), "overlapSeconds"),
+        (json!({"overlapSeconds": "1d"}), "overlapSeconds"),
+        (json!({"overlap": 1}), "overlap"),
+        (json!([]), "body"),
+    ] {
+        assert_eq!(bench.call("POST", &rotate, Some(&body)).problem(422, "validation_failed"), [field]);
+    }
+    assert_eq!(bench.get(&secret), third, "nothing of it rotated");
+    bench.call("GET", &rotate, None).problem(405, "method_not_allowed");
+    let nobody = rotate.replace("sub_", "sub_x");
+    bench.call("POST", &nobody, None).problem(404, "not_found");
+}
+
+#[test]
 fn selectors_are_kept_as_ids() {
     let bench = Bench::new();
     let mut body = draft();

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{
     Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, Operator, Queries,
-    QueryError, Readiness, bind, start,
+    QueryError, Readiness, Sessions, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
@@ -140,6 +140,7 @@ impl Bench {
         let (telemetry, metrics) = local(ControlMetrics::new);
         let admin = Arc::new(Admin {
             operator: Operator::new(TOKEN),
+            sessions: Sessions::default(),
             registry,
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,
@@ -148,7 +149,6 @@ impl Bench {
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
             metrics,
-            public_key: |_| None,
         });
         let bound = bind("127.0.0.1:0").expect("a free port");
         let address = bound.address;

@@ -13,6 +13,7 @@ mod failing;
 mod reading;
 mod reopening;
 mod retaining;
+mod undelivered;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -157,7 +158,7 @@ impl Rig {
         let opened = recovery::open(options)?;
         let mut registry = registry();
         let rows = registry
-            .load(opened.registry_rows.into_iter(), opened.recovered.head.next())
+            .load(opened.registry_rows.into_iter(), opened.recovered.head.next(), [3; 64])
             .expect("the registry's rows are well");
         write_registry_rows(&opened.store, &rows)?;
         let index = Arc::new(ArcSwap::from_pointee(registry.index(2)));
@@ -242,11 +243,11 @@ impl Rig {
         }
     }
 
-    /// The next input that is no news of the configuration.
+    /// The next input that was asked for.
     fn input(&self, worker: usize) -> Input {
         loop {
             match self.workers[worker].inputs.recv_timeout(PATIENCE).expect("an input comes") {
-                Input::Changed { .. } => {}
+                Input::Changed { .. } | Input::Census(_) => {}
                 other => return other,
             }
         }

@@ -9,7 +9,7 @@ fn the_request_is_exactly_this() {
     let (address, notes) = answering(NO_CONTENT);
     let mut subscription = sample(7, &format!("http://{address}/hook/a%20b?x=1&y=%2F"));
     subscription.headers = vec![CustomHeader { name: "x-api-key".to_owned(), value: "s3cret ü".to_owned() }];
-    subscription.secret = (0..24).collect();
+    subscription.secrets.current.secret = (0..24).collect();
     on_runtime(async {
         let sender = sender(options());
         let mut second = job(2, &Arc::new(subscription.clone()));

@@ -2,8 +2,13 @@
 
 mod answers;
 mod connections;
+mod dns;
 mod names;
+mod nameserver;
+mod pki;
+mod server;
 mod throughput;
+mod tls;
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};

@@ -1,5 +1,7 @@
 //! People: they make, change, move and delete subscriptions.
 
+use postrider::model::{Secrets, SigningKeys};
+
 use super::*;
 
 impl World {
@@ -21,6 +23,7 @@ impl World {
             | Edit::Toggle(key)
             | Edit::Activate(key)
             | Edit::Move(key)
+            | Edit::Reorder(key)
             | Edit::Delete(key)
             | Edit::Disable(key) => match self.subs.get(&key).cloned() {
                 Some(before) => (key, Some(before)),
@@ -53,6 +56,10 @@ impl World {
                 after.begin_epoch(next, mask, Seq(0));
             }
             Edit::Move(_) => after.callback_url = self.url(),
+            Edit::Reorder(_) => {
+                let fresh = self.make(key, next).delivery;
+                (after.delivery.ordering, after.delivery.on_blocked) = (fresh.ordering, fresh.on_blocked);
+            }
             Edit::Delete(_) | Edit::Mask(_) => {}
         }
         let after = (!matches!(edit, Edit::Delete(_))).then(|| Arc::new(after));
@@ -95,11 +102,11 @@ impl World {
                 timeout: TIMEOUT,
                 max_in_flight: 1 + u32::try_from(self.rng.below(6)).expect("small"),
                 rate_per_second: None,
-                ordering: Ordering::None,
-                on_blocked: OnBlocked::Block,
+                ordering: if self.rng.chance(50) { Ordering::Fifo } else { Ordering::None },
+                on_blocked: *self.rng.pick(&[OnBlocked::Block, OnBlocked::Skip, OnBlocked::Park]),
                 signature: SignatureScheme::V1,
             },
-            secret: vec![1; 32],
+            secrets: Secrets::new(SigningKeys { secret: [1; 32].into(), seed: [1; 32] }),
             client_identity: None,
             created_at: self.now().wall,
             updated_at: self.now().wall,

@@ -29,10 +29,11 @@ impl World {
             Edit::Create
         } else {
             let key = *self.rng.pick(&keys);
-            match self.rng.below(10) {
+            match self.rng.below(12) {
                 0..=2 => Edit::Mask(key),
                 3..=5 => Edit::Toggle(key),
                 6..=8 => Edit::Move(key),
+                9..=10 => Edit::Reorder(key),
                 _ => Edit::Delete(key),
             }
         };
@@ -72,8 +73,7 @@ impl World {
             self.disk.power_cut(usize::try_from(keep).expect("small"));
         }
         self.head = self.disk.head();
-        let done: HashSet<_> = self.disk.attempts.keys().copied().collect();
-        self.oracle.crashed(&self.disk.attempts, &done);
+        self.oracle.crashed(&self.disk);
         let workers = if self.rng.chance(20) { 1 + self.rng.below(3) } else { self.live.len() as u64 };
         self.live = vec![false; usize::try_from(workers).expect("small")];
         let mut index = Index::empty(self.live.len());

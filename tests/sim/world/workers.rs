@@ -44,6 +44,22 @@ impl World {
             self.live[worker] = false;
             self.wake(worker);
         }
+        let wait = self.rng.below(400);
+        self.after(wait, Happening::Census);
+    }
+
+    /// What the writer finds of subscriptions in order, when it has read all rows.
+    pub(super) fn take_census(&mut self) {
+        let mut census = Census::default();
+        for (key, row) in &self.disk.retries {
+            if self.subs.get(&key.subscription).is_some_and(|sub| holds_order(sub)) {
+                census.entry(key.subscription).or_default().insert(*row);
+            }
+        }
+        let census = Arc::new(census);
+        for worker in 0..self.workers.len() {
+            self.push(worker, In::Census(Arc::clone(&census)));
+        }
     }
 
     pub(super) fn turn(&mut self, at: usize) {
@@ -104,6 +120,9 @@ impl World {
                 In::Log(page) => worker.shard.handle_log_page(&page),
                 In::Lane(page) => worker.shard.handle_subscription_page(&page),
                 In::Retries(page) => worker.shard.handle_retry_page(now, &page),
+                In::Census(census) => worker.shard.handle_census(&census),
+                In::Heads(page) => worker.shard.handle_heads(&page),
+                In::Backlog(backlog) => worker.shard.handle_backlog(&backlog),
                 In::Bodies(bodies) => worker.shard.handle_bodies(now, &bodies),
                 In::Flushed(serial) => worker.shard.handle_flushed(serial),
                 In::Live(after) => worker.shard.handle_live(after),
@@ -113,6 +132,7 @@ impl World {
     }
 
     pub(super) fn perform(&mut self, at: usize, action: Action) {
+        let now = self.now().wall;
         match action {
             Action::Send(send) => {
                 let host =
@@ -120,8 +140,8 @@ impl World {
                 self.note(send.subscription.key, Some(send.event.seq), || {
                     format!("worker {at} sends {send:?}")
                 });
-                self.oracle.sent(&send, host);
-                let place = (send.subscription.key, send.event.seq, host);
+                self.oracle.sent(now, &send, host);
+                let place = (Arc::clone(&send.subscription), send.event.seq, host);
                 let old = self.workers[at].flights.insert(send.id, place);
                 assert!(old.is_none(), "seed {}: two flights of one id", self.oracle.seed);
                 let receiver = self.receivers[usize::try_from(host).expect("small")];
@@ -151,6 +171,12 @@ impl World {
             Read::Retries { worker, only, after, until } => {
                 In::Retries(self.disk.read_retries(&self.index, *worker, workers, *only, *after, *until))
             }
+            Read::Heads { subscription, serial, after, .. } => {
+                In::Heads(self.disk.heads(*subscription, *serial, *after))
+            }
+            Read::Backlog { subscription, from, through, .. } => {
+                In::Backlog(self.disk.backlog(subscription, *from, *through))
+            }
             Read::Bodies { wanted, .. } => In::Bodies(self.disk.read_bodies(wanted)),
         };
         let wait = self.rng.below(5);
@@ -158,26 +184,36 @@ impl World {
     }
 
     pub(super) fn answer(&mut self, at: usize, id: FlightId, receiver: Receiver) {
-        let Some((key, seq, host)) = self.workers[at].flights.remove(&id) else { return };
+        let Some((sub, seq, host)) = self.workers[at].flights.remove(&id) else { return };
+        let key = sub.key;
         let (status, kind) = match receiver {
             Receiver::Well => (Some(204), None),
             Receiver::Failing => (Some(500), Some(ErrorKind::Status)),
-            Receiver::Limiting => (Some(429), Some(ErrorKind::Status)),
+            Receiver::Limiting if self.rng.chance(50) => (Some(429), Some(ErrorKind::Status)),
+            Receiver::Limiting => (Some(503), Some(ErrorKind::Status)),
             Receiver::Gone => (Some(410), Some(ErrorKind::Gone)),
             Receiver::Hanging => (None, Some(ErrorKind::Timeout)),
         };
+        let retry_after = (receiver == Receiver::Limiting).then(|| Duration::from_secs(self.rng.below(50)));
         let outcome = Outcome {
             started_at: self.now().wall,
             duration: Duration::from_millis(1),
             status,
             error: kind.map(|kind| AttemptError { kind, message: String::new() }),
-            retry_after: (receiver == Receiver::Limiting).then(|| Duration::from_secs(self.rng.below(50))),
+            retry_after,
             response: None,
         };
         self.note(key, Some(seq), || format!("worker {at} hears {receiver:?}"));
         self.oracle.ended(key, seq, host, kind);
         let now = self.now();
-        self.workers[at].shard.handle_outcome(now, id, outcome);
+        match self.workers[at].shard.handle_outcome(now, id, outcome) {
+            Some(Settled::Dead) => self.oracle.manners.died((key, seq)),
+            Some(Settled::Retried) => {
+                let not_before = now.wall + retry_after.unwrap_or_default();
+                self.oracle.manners.failed((key, seq), &sub, not_before);
+            }
+            Some(Settled::Delivered { .. } | Settled::Orphan) | None => {}
+        }
         self.wake(at);
     }
 }

@@ -1,0 +1,99 @@
+//! Waking retries: those that are due get their bodies, the window reads ahead, and what had to stay on
+//! disk for want of room is read back.
+
+use std::time::Duration;
+
+use super::lane::RETRIES_DUE_MAX;
+use super::pages::Read;
+use super::shard::{Action, Shard};
+use crate::model::{Now, Seq, SubscriptionKey};
+
+/// Lanes that read parked retries back at once.
+const PARKED_READING_MAX: usize = 2;
+/// Bodies that one read asks for at most.
+const BODIES_MAX: usize = 256;
+
+impl Shard {
+    /// Due retries get their bodies; the next page of retries is asked for.
+    pub(super) fn wake_retries(&mut self, now: Now) {
+        if let Some(ask) = self.window.ask(now.wall) {
+            for row in self.journal.take_far(ask.until + Duration::from_millis(1)) {
+                self.remember_retry(row);
+            }
+            self.actions.push_back(Action::Read(Read::Retries {
+                worker: self.options.worker,
+                only: None,
+                after: ask.after,
+                until: ask.until,
+            }));
+        }
+        let mut wanted = Vec::new();
+        while !self.is_crowded() {
+            let Some(row) = self.window.pop_due(now.wall) else { break };
+            let (key, seq) = (row.key.subscription, row.key.seq);
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            if !lane.is_active() || lane.retries_due >= RETRIES_DUE_MAX {
+                lane.retries.remove(&seq);
+                lane.parked = lane.heads.is_none();
+                lane.parked_serial = self.journal.last_put();
+                self.refresh(key);
+                continue;
+            }
+            if let Some(heads) = &mut lane.heads {
+                heads.ask(row.key);
+            }
+            lane.retries_due += 1;
+            self.queued += 1;
+            wanted.push((key, seq));
+            if wanted.len() >= BODIES_MAX {
+                self.ask_bodies(std::mem::take(&mut wanted));
+            }
+        }
+        if !wanted.is_empty() {
+            self.ask_bodies(wanted);
+        }
+    }
+
+    fn ask_bodies(&mut self, wanted: Vec<(SubscriptionKey, Seq)>) {
+        self.actions.push_back(Action::Read(Read::Bodies { worker: self.options.worker, wanted }));
+    }
+
+    /// Reads a lane's parked retries back, or lets it wait for the next settlement where their rows are
+    /// not in the store yet or there is no room for them.
+    pub(super) fn read_parked(&mut self, key: SubscriptionKey) {
+        let wait = self.is_crowded() || self.parked_reading >= PARKED_READING_MAX;
+        let flushed = self.journal.flushed_serial();
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if wait || flushed < lane.parked_serial {
+            self.wait_for_flush(key);
+            return;
+        }
+        lane.parked_reading = true;
+        self.parked_reading += 1;
+        self.actions.push_back(Action::Read(Read::Retries {
+            worker: self.options.worker,
+            only: Some(key),
+            after: None,
+            until: self.window.until(self.wall),
+        }));
+    }
+
+    /// The lane is refreshed with the next settlement or page.
+    pub(super) fn wait_for_flush(&mut self, key: SubscriptionKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        if !lane.parked_waiting {
+            lane.parked_waiting = true;
+            self.parked.push_back(key);
+        }
+    }
+
+    /// Lanes that waited to read their parked retries may try again.
+    pub(super) fn retry_parked(&mut self) {
+        for key in std::mem::take(&mut self.parked) {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.parked_waiting = false;
+            }
+            self.refresh(key);
+        }
+    }
+}
