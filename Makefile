@@ -52,5 +52,5 @@ sim: ## the simulation with more seeds: SIM_SEEDS=10000
 	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture
 
 .PHONY: fuzz
-fuzz: setup ## fuzz every target for FOR each (needs a nightly toolchain and cargo-fuzz)
+fuzz: setup ## fuzz every target for FOR each
 	scripts/fuzz $(FOR)

@@ -16,7 +16,7 @@ use postrider::log::{reader, recovery};
 use postrider::model::{
     AccountName, DeliveryOptions, EventId, EventMask, NewEvent, OnBlocked, Ordering, SignatureScheme, TypeBit,
 };
-use postrider::registry::{Registry, RegistryOptions, Selectors};
+use postrider::registry::{Registry, RegistryOptions, Selectors, Vault};
 
 use crate::acceptance::Bare;
 use crate::child::directory;
@@ -68,6 +68,7 @@ impl Log {
                 on_blocked: OnBlocked::Block,
                 signature: SignatureScheme::V1,
             },
+            vault: Arc::new(Vault::new(&[1; 32])),
         });
         let index = Arc::new(ArcSwap::from_pointee(registry.index(1)));
         let (_, readers) = reader::start(&opened.store, &index, &[]).expect("starts");

@@ -21,7 +21,6 @@ use super::state::Admin;
 use crate::model::{AccountName, UnixMillis};
 use crate::registry::access::{self, Denied, Principal, Right, Subject};
 use crate::registry::{Change, FLAG_WEBHOOKS, TokenDigest};
-use crate::rt::clock;
 
 /// How old the note of a token's last use may grow: a use inside it costs no write.
 const LAST_USED_GRAIN: Duration = Duration::from_secs(5 * 60);
@@ -71,7 +70,7 @@ pub fn principal(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
     if admin.operator.is(digest) {
         return Some(Principal::Operator);
     }
-    let now = clock::wall();
+    let now = (admin.clock)();
     let token = admin.registry().token(&digest).filter(|token| token.is_valid(now)).cloned()?;
     if stale(token.last_used_at, now) {
         let admin = Arc::clone(admin);

@@ -27,7 +27,7 @@ use super::state::Admin;
 use crate::model::UnixMillis;
 use crate::registry::access::Principal;
 use crate::registry::{TokenDigest, TokenKind};
-use crate::rt::{clock, random};
+use crate::rt::random;
 
 const COOKIE_NAME: &str = "postrider_session";
 /// The header that shows that the console's own script asks.
@@ -86,7 +86,7 @@ pub fn signed_in(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<Principal>, Problem> {
-    let Some(token) = admin.sessions.token(headers, clock::wall()) else { return Ok(None) };
+    let Some(token) = admin.sessions.token(headers, (admin.clock)()) else { return Ok(None) };
     let changes = !matches!(*method, Method::GET | Method::HEAD);
     if changes && !headers.contains_key(CONSOLE_HEADER) {
         let detail = format!("a request with a session's cookie must carry the header {CONSOLE_HEADER}");
@@ -116,7 +116,7 @@ pub async fn begin(State(admin): State<Arc<Admin>>, JsonBody(body): JsonBody) ->
             Err(Problem::new(StatusCode::FORBIDDEN, "service_account", detail))
         }
         Some(_) => {
-            let session = admin.sessions.begin(token, clock::wall());
+            let session = admin.sessions.begin(token, (admin.clock)());
             Ok(with_cookie(&session, LIFE))
         }
     }

@@ -9,7 +9,7 @@ use super::ports::{Changes, Healths, Queries, QueryError};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
-use crate::model::Catalogue;
+use crate::model::{Catalogue, UnixMillis};
 use crate::registry::{Change, Changed, Registry};
 use crate::telemetry::Telemetry;
 use crate::telemetry::handles::ControlMetrics;
@@ -29,6 +29,8 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,
     pub metrics: ControlMetrics,
+    /// The machine's wall time.
+    pub clock: fn() -> UnixMillis,
 }
 
 impl Admin {

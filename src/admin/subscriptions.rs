@@ -16,9 +16,9 @@ use super::query::RawQuery;
 use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::SubscriptionView;
-use crate::model::{Subscription, SubscriptionId, UnixMillis};
+use crate::model::{SignatureScheme, Subscription, SubscriptionId, UnixMillis};
 use crate::registry::{Change, ChangeError, Changed, Draft, Patch, parse_overlap, secret_text};
-use crate::rt::clock;
+use crate::send::ed25519::KeyPair;
 
 fn view(admin: &Admin, sub: &Subscription) -> SubscriptionView {
     SubscriptionView::new(sub, admin.healths.health(sub.key))
@@ -127,7 +127,7 @@ pub async fn delete(
 }
 
 pub async fn secret(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
-    Ok(shown_secret(&*path.subscription(&admin)?))
+    Ok(shown_secret(&admin, &*path.subscription(&admin)?))
 }
 
 pub async fn rotate_secret(
@@ -141,15 +141,17 @@ pub async fn rotate_secret(
     let overlap = parse_overlap(body.as_ref()).map_err(Problem::invalid)?;
     let (account, id) = (sub.account_name.clone(), sub.id.clone());
     let changed = admin.change(Change::RotateSecret { account, id, overlap, if_match }).await?;
-    Ok(shown_secret(after(&changed)?))
+    Ok(shown_secret(&admin, after(&changed)?))
 }
 
 /// The one answer in which a secret is shown.
-fn shown_secret(sub: &Subscription) -> Response {
+fn shown_secret(admin: &Admin, sub: &Subscription) -> Response {
+    let asymmetric = sub.delivery.signature != SignatureScheme::V1;
+    let public_key = asymmetric.then(|| KeyPair::from_seed(&sub.secrets.current.seed).public_text());
     let body = json!({
         "secret": secret_text(&sub.secrets.current.secret),
-        "publicKey": null,
-        "previousExpiresAt": sub.secrets.previous_expires_at(clock::wall()).map(UnixMillis::to_rfc3339),
+        "publicKey": public_key,
+        "previousExpiresAt": sub.secrets.previous_expires_at((admin.clock)()).map(UnixMillis::to_rfc3339),
     });
     Json(body).into_response()
 }

@@ -5,3 +5,4 @@ mod api;
 mod bench;
 mod deliveries;
 mod serving;
+mod session;

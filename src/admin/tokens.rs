@@ -21,7 +21,7 @@ use super::segments::Segments;
 use super::state::Admin;
 use crate::registry::access::Principal;
 use crate::registry::{Change, FLAGS, SCOPE_EVENTS_WRITE, Token, TokenDraft, Word};
-use crate::rt::{clock, random};
+use crate::rt::random;
 
 /// Random bytes of a token.
 const TOKEN_LEN: usize = 32;
@@ -84,7 +84,7 @@ pub async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let account = path.new_account()?;
-    let draft = TokenDraft::parse(&body, clock::wall()).map_err(Problem::invalid)?;
+    let draft = TokenDraft::parse(&body, (admin.clock)()).map_err(Problem::invalid)?;
     let text = format!("prt_{}", URL_SAFE_NO_PAD.encode(random::bytes::<TOKEN_LEN>()));
     let location = format!("/api/v1/accounts/{account}/tokens/");
     let changed = admin.change(Change::CreateToken { account, draft, digest: digest(&text) }).await?;

@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use self::show::{Delivery, Signature};
 use super::{Done, Failure, print, say};
 use crate::rt::clock;
-use crate::send::verify::{decode_secret, is_fresh, verify};
+use crate::send::verify::{Key, is_fresh};
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
@@ -36,9 +36,9 @@ pub(super) struct ListenArgs {
     /// Port on 127.0.0.1; 0 takes any that is free
     #[arg(long, value_name = "P", default_value_t = 9000)]
     port: u16,
-    /// Secret of the subscription (whsec_…); without it signatures are not checked
-    #[arg(long, value_name = "SECRET", value_parser = secret)]
-    secret: Option<Secret>,
+    /// Secret (whsec_…) or public key (whpk_…) of the subscription; without it signatures are not checked
+    #[arg(long, value_name = "SECRET", value_parser = key)]
+    secret: Option<Key>,
     /// Status to answer with
     #[arg(long, value_name = "CODE", default_value_t = 204, value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
@@ -47,24 +47,12 @@ pub(super) struct ListenArgs {
     delay: Duration,
 }
 
-/// The key of a secret; not printed.
-#[derive(Clone)]
-struct Secret(Vec<u8>);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-fn secret(text: &str) -> Result<Secret, String> {
-    decode_secret(text)
-        .map(Secret)
-        .ok_or_else(|| "a secret begins with whsec_ and goes on in base64".to_owned())
+fn key(text: &str) -> Result<Key, String> {
+    Key::parse(text).ok_or_else(|| "it begins with whsec_ or whpk_ and goes on in base64".to_owned())
 }
 
 struct Receiver {
-    key: Option<Vec<u8>>,
+    key: Option<Key>,
     status: StatusCode,
     delay: Duration,
     received: AtomicU64,
@@ -72,7 +60,7 @@ struct Receiver {
 
 pub(super) fn run(args: &ListenArgs) -> Done {
     let receiver = Arc::new(Receiver {
-        key: args.secret.as_ref().map(|secret| secret.0.clone()),
+        key: args.secret.clone(),
         status: StatusCode::from_u16(args.status).unwrap_or(StatusCode::NO_CONTENT),
         delay: args.delay,
         received: AtomicU64::new(0),
@@ -191,7 +179,7 @@ impl Receiver {
             ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| header(headers, name));
         if signature.is_empty() {
             Signature::Missing
-        } else if !verify(key, id, timestamp, body, signature) {
+        } else if !key.verify(id, timestamp, body, signature) {
             Signature::Wrong
         } else if !is_fresh(timestamp, clock::wall()) {
             Signature::Stale

@@ -177,6 +177,7 @@ mod tests {
         check("postrider listen --delay 2", false);
         check("postrider listen --secret abc", false);
         check("postrider listen --secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", true);
+        check("postrider listen --secret whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", true);
         check("postrider check-config", true);
         check("postrider event-types --json", true);
         check("postrider", false);

@@ -22,6 +22,8 @@ pub const RETRIES_MAX: usize = 100;
 /// Ranges and hosts are looked through one by one.
 const NETWORKS_MAX: usize = 1000;
 const HOSTS_MAX: usize = 1000;
+/// A name that nobody answers for is asked of all of them.
+const NAMESERVERS_MAX: usize = 8;
 /// Bytes of a Unix socket's path (`sun_path`, with its end).
 const SOCKET_PATH_LEN_MAX: usize = 107;
 
@@ -177,7 +179,11 @@ fn check_rest(config: &Config, c: &mut Checker<'_>) {
         write_duration(*duration)
     });
 
-    c.count("egress.allow_networks", config.egress.allow_networks.len(), NETWORKS_MAX);
+    let egress = &config.egress;
+    c.count("egress.allow_networks", egress.allow_networks.len(), NETWORKS_MAX);
+    c.count("egress.allow_hosts", egress.allow_hosts.len(), NETWORKS_MAX);
+    c.count("egress.refuse_ports", egress.refuse_ports.len(), NETWORKS_MAX);
+    c.count("egress.nameservers", egress.nameservers.len(), NAMESERVERS_MAX);
 
     let retention = &config.retention;
     for (key, value) in [

@@ -55,6 +55,9 @@ impl Section for Config {
         v.section("egress");
         v.key("allow_http", &mut self.egress.allow_http);
         v.key("allow_networks", &mut self.egress.allow_networks);
+        v.key("allow_hosts", &mut self.egress.allow_hosts);
+        v.key("refuse_ports", &mut self.egress.refuse_ports);
+        v.key("nameservers", &mut self.egress.nameservers);
         v.key("ca_file", &mut self.egress.ca_file);
         v.key("system_roots", &mut self.egress.system_roots);
         v.key("proxy", &mut self.egress.proxy);
@@ -64,6 +67,9 @@ impl Section for Config {
         v.key("attempts", &mut self.retention.attempts);
         v.key("dead_letters", &mut self.retention.dead_letters);
         v.key("dedupe_window", &mut self.retention.dedupe_window);
+
+        v.section("secrets");
+        v.key("key_file", &mut self.secrets.key_file);
 
         v.section("features");
         v.key(WEBHOOKS_FLAG, &mut self.features.webhooks);

@@ -12,6 +12,7 @@
 
 mod check;
 mod document;
+mod egress;
 mod error;
 mod keys;
 mod print;
@@ -23,8 +24,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use egress::{HostName, Port, Proxy};
 pub use error::{ConfigError, Place, Problem};
-pub use value::{Cidr, FileMode, Proxy, Size, parse_duration, write_duration};
+pub use value::{Cidr, FileMode, Size, parse_duration, write_duration};
 
 use crate::model::CustomType;
 
@@ -43,6 +45,7 @@ pub struct Config {
     pub breaker: Breaker,
     pub egress: Egress,
     pub retention: Retention,
+    pub secrets: Secrets,
     pub features: Features,
     pub hosts: Vec<Host>,
     pub event_types: Vec<CustomType>,
@@ -97,10 +100,14 @@ pub struct Breaker {
     pub open_max: Duration,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Egress {
     pub allow_http: bool,
     pub allow_networks: Vec<Cidr>,
+    pub allow_hosts: Vec<HostName>,
+    pub refuse_ports: Vec<Port>,
+    /// Empty: those that the system names.
+    pub nameservers: Vec<SocketAddr>,
     pub ca_file: Option<PathBuf>,
     pub system_roots: bool,
     pub proxy: Option<Proxy>,
@@ -112,6 +119,12 @@ pub struct Retention {
     pub attempts: Duration,
     pub dead_letters: Duration,
     pub dedupe_window: Duration,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// `secrets.key` in `data_dir` where it is not set.
+    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +154,13 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
+/// Nothing is sent to these ports: those of mail, name service, shells and files, databases and caches, and of what
+/// steers a cluster. They do not speak HTTP, or only for their own; what is sent to them is at best lost and at worst obeyed.
+const REFUSED_PORTS: [u16; 29] = [
+    21, 22, 23, 25, 53, 110, 111, 135, 139, 143, 389, 445, 465, 587, 636, 993, 995, 1433, 1521, 2049, 2375,
+    2379, 2380, 3306, 3389, 5432, 6379, 10250, 11211,
+];
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -152,6 +172,7 @@ impl Default for Config {
             breaker: Breaker::default(),
             egress: Egress::default(),
             retention: Retention::default(),
+            secrets: Secrets::default(),
             features: Features { webhooks: true },
             hosts: Vec::new(),
             event_types: Vec::new(),
@@ -202,6 +223,21 @@ impl Default for Breaker {
             failure_ratio: 0.5,
             open: Duration::from_secs(5),
             open_max: Duration::from_secs(5 * MINUTE),
+        }
+    }
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self {
+            allow_http: false,
+            allow_networks: Vec::new(),
+            allow_hosts: Vec::new(),
+            refuse_ports: REFUSED_PORTS.map(Port).to_vec(),
+            nameservers: Vec::new(),
+            ca_file: None,
+            system_roots: false,
+            proxy: None,
         }
     }
 }

@@ -71,6 +71,9 @@ fn values() {
         disable_after = 0
         [egress]
         allow_networks = ["127.0.0.0/8", "::1", "fd00::/8"]
+        allow_hosts = ["Inside.example", "*.corp.example"]
+        refuse_ports = [25, 6000]
+        nameservers = ["10.0.0.53:53", "[::1]:5353"]
         ca_file = "ca.pem"
         proxy = "http://[2001:db8::1]:3128"
         [features]
@@ -90,6 +93,10 @@ fn values() {
     assert_eq!((config.delivery.retry_jitter, config.delivery.disable_after), (1.0, Duration::ZERO));
     let networks: Vec<String> = config.egress.allow_networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["127.0.0.0/8", "::1/128", "fd00::/8"]);
+    let hosts: Vec<&str> = config.egress.allow_hosts.iter().map(|host| host.0.as_str()).collect();
+    assert_eq!(hosts, ["inside.example", "*.corp.example"]);
+    assert_eq!(config.egress.refuse_ports, [Port(25), Port(6000)]);
+    assert_eq!(config.egress.nameservers.len(), 2);
     assert_eq!(config.egress.proxy.as_ref().map(ToString::to_string).unwrap(), "http://[2001:db8::1]:3128");
     assert!(!config.features.webhooks);
     assert_eq!(good(&config.to_toml()), config, "what is printed reads back");
@@ -161,6 +168,10 @@ fn errors() {
     one("egress.allow_networks = [\"10.0.0.0/33\"]", "egress.allow_networks: must be a range of addresses");
     one("egress.allow_networks = [\"10.0.0.0/+8\"]", "egress.allow_networks: must be a range of addresses");
     one("egress.proxy = \"https://p:1\"", "egress.proxy: must be a proxy such as");
+    one("egress.allow_hosts = [\"10.0.0.1\"]", "egress.allow_hosts: must be names such as");
+    one("egress.refuse_ports = [0]", "egress.refuse_ports: must be ports from 1 to 65535, is \"0\"");
+    one("egress.refuse_ports = [65536]", "egress.refuse_ports: must be ports from 1 to 65535");
+    one("egress.nameservers = [\"10.0.0.53\"]", "egress.nameservers: must be an address and port");
     one("egress.proxy = \"http://p\"", "egress.proxy: must be a proxy such as");
     one(
         "retention.dedupe_window = \"8d\"",

@@ -151,40 +151,11 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// A forward proxy for CONNECT, `http://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proxy {
-    /// A name or an address; IPv6 without its brackets.
-    pub host: String,
-    pub port: u16,
-}
-
-impl Proxy {
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (host, port) = text.strip_prefix("http://")?.trim_end_matches('/').rsplit_once(':')?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        url::Host::parse(host).ok()?;
-        let port = port.parse().ok().filter(|port| *port != 0)?;
-        Some(Self { host: bare.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
-    }
-}
-
-fn quoted(text: impl fmt::Display) -> String {
+pub(super) fn quoted(text: impl fmt::Display) -> String {
     Value::String(text.to_string()).to_string()
 }
 
-fn wrong_type(want: &'static str, value: &Value) -> Problem {
+pub(super) fn wrong_type(want: &'static str, value: &Value) -> Problem {
     Problem::Type { want, got: kind(value) }
 }
 
@@ -252,7 +223,6 @@ text_setting!(
     |address: &SocketAddr| *address
 );
 text_setting!(Cidr, "a range of addresses such as \"10.0.0.0/8\"", Cidr::parse, |cidr: &Cidr| *cidr);
-text_setting!(Proxy, "a proxy such as \"http://proxy.example:3128\"", Proxy::parse, Proxy::to_string);
 text_setting!(
     PathBuf,
     "a path",

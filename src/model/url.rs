@@ -228,6 +228,9 @@ mod tests {
         check("https://example.com:65536/", "port");
         check("https:\\\\example.com\\", "cleanly");
         check("https://example.com/a b", "cleanly");
+        for zone in ["http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/", "http://fe80::1/"] {
+            check(zone, "absolute");
+        }
         check(" https://example.com/", "cleanly");
         check("https:///example.com/", "cleanly");
         for host in ["0x7f.0.0.1", "0177.0.0.1", "2130706433", "127.0.0.1.", "127.65535", "127.00.0.1"] {

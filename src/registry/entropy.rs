@@ -6,6 +6,14 @@
 
 use sha2::{Digest, Sha256};
 
+use super::vault::Vault;
+
+/// What writing a subscription's row takes: the key, and nonces that are used once.
+pub(super) struct Sealer<'a> {
+    pub vault: &'a Vault,
+    pub entropy: Entropy,
+}
+
 /// Draws that never repeat.
 pub(super) struct Entropy {
     seed: [u8; 64],

@@ -22,6 +22,7 @@ mod state;
 mod subscription_row;
 mod token;
 mod token_row;
+mod vault;
 mod words;
 
 pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange, TokenChange};
@@ -30,10 +31,11 @@ pub use field::{ERRORS_MAX, FieldError};
 pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
 pub use id::{secret_text, subscription_id};
 pub use rotation::{OVERLAP_DEFAULT, OVERLAP_SECS_MAX, parse_overlap};
-pub use rows::{LoadError, ROW_LEN_MAX, RowError};
+pub use rows::{LoadError, ROW_LEN_MAX, RowError, holds_sealed};
 pub use selectors::Selectors;
 pub use state::{Account, FLAG_WEBHOOKS, FLAGS, Registry, RegistryOptions, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 pub use token::{
     Role, SCOPE_EVENTS_WRITE, TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft, TokenKind,
 };
+pub use vault::{KEY_LEN, Vault};
 pub use words::Word;

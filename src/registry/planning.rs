@@ -7,7 +7,7 @@ use super::change::{
     AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange, TokenChange,
 };
 use super::draft::{Draft, NAME_CHARS_MAX, Patch};
-use super::entropy::Entropy;
+use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
@@ -49,8 +49,13 @@ impl Draw {
         self.changed.accounts.push(AccountChange { before: before.cloned(), after: Some(Arc::new(after)) });
     }
 
-    fn subscription(&mut self, before: Option<&Arc<Subscription>>, after: Subscription) {
-        self.rows.push(rows::subscription(&after));
+    fn subscription(
+        &mut self,
+        before: Option<&Arc<Subscription>>,
+        after: Subscription,
+        sealer: &mut Sealer<'_>,
+    ) {
+        self.rows.push(rows::subscription(&after, sealer));
         let change = SubscriptionChange { before: before.cloned(), after: Some(Arc::new(after)) };
         self.changed.subscriptions.push(change);
     }
@@ -104,15 +109,15 @@ impl Registry {
         random: [u8; 64],
     ) -> Result<Plan, ChangeError> {
         let at = At { next, floor, now };
-        let mut entropy = Entropy::new(random);
+        let sealer = &mut Sealer { vault: &self.options.vault, entropy: Entropy::new(random) };
         let mut draw = self.draw();
         match change {
             Change::CreateSubscription { account, draft } => {
-                self.create(&mut draw, &account, draft, at, &mut entropy)?;
+                self.create(&mut draw, &account, draft, at, sealer)?;
             }
             Change::PatchSubscription { account, id, patch, if_match } => {
                 let before = self.find(&account, &id, if_match)?;
-                self.patch(&mut draw, before, patch, at)?;
+                self.patch(&mut draw, before, patch, at, sealer)?;
             }
             Change::DeleteSubscription { account, id, if_match } => {
                 draw.no_subscription(self.find(&account, &id, if_match)?);
@@ -120,11 +125,11 @@ impl Registry {
             Change::RotateSecret { account, id, overlap, if_match } => {
                 let before = self.find(&account, &id, if_match)?;
                 let mut after = Subscription::clone(before);
-                after.secrets.rotate(signing_keys(&mut entropy), at.now, overlap);
+                after.secrets.rotate(signing_keys(&mut sealer.entropy), at.now, overlap);
                 touch(&mut after, at);
-                draw.subscription(Some(before), after);
+                draw.subscription(Some(before), after, sealer);
             }
-            Change::Disable { key, reason } => self.disable(&mut draw, key, reason, at)?,
+            Change::Disable { key, reason } => self.disable(&mut draw, key, reason, at, sealer)?,
             Change::PutAccount { account, name } => self.put(&mut draw, &account, name, at)?,
             Change::DeleteAccount { account } => {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
@@ -136,7 +141,7 @@ impl Registry {
                 draw.changed.accounts.push(change);
             }
             Change::SetFeature { account, flag, enabled } => {
-                self.set_feature(&mut draw, &account, flag, enabled, at)?;
+                self.set_feature(&mut draw, &account, flag, enabled, at, sealer)?;
             }
             Change::CreateToken { account, draft, digest } => {
                 self.create_token(&mut draw, &account, draft, digest, at, &mut entropy)?;
@@ -194,7 +199,7 @@ impl Registry {
         account: &AccountName,
         draft: Draft,
         at: At,
-        entropy: &mut Entropy,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         let owner = match self.entry(account) {
             Some(entry) if entry.subscriptions.len() >= SUBSCRIPTIONS_PER_ACCOUNT_MAX => {
@@ -207,7 +212,7 @@ impl Registry {
                 made
             }
         };
-        let id = id::subscription_id(at.now, entropy.draw())
+        let id = id::subscription_id(at.now, sealer.entropy.draw())
             .filter(|id| self.subscription_by_id(owner.key, id).is_none())
             .ok_or(ChangeError::Full)?;
         let defaults = &self.options.delivery;
@@ -224,7 +229,7 @@ impl Registry {
             status: draft.status,
             disabled_reason: None,
             delivery: draft.delivery.apply(defaults, defaults),
-            secrets: Secrets::new(signing_keys(entropy)),
+            secrets: Secrets::new(signing_keys(&mut sealer.entropy)),
             client_identity: None,
             created_at: at.now,
             updated_at: at.now,
@@ -232,7 +237,7 @@ impl Registry {
             epochs: Vec::new(),
         };
         sub.epochs = vec![Epoch { from: at.next, mask: self.mask(&owner, &sub) }];
-        draw.subscription(None, sub);
+        draw.subscription(None, sub, sealer);
         Ok(())
     }
 
@@ -280,6 +285,7 @@ impl Registry {
         before: &Arc<Subscription>,
         patch: Patch,
         at: At,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         let mut after = Subscription::clone(before);
         if let Some(given) = patch.headers {
@@ -307,7 +313,7 @@ impl Registry {
         let mask = self.mask(owner, &after);
         after.begin_epoch(at.next, mask, at.floor);
         touch(&mut after, at);
-        draw.subscription(Some(before), after);
+        draw.subscription(Some(before), after, sealer);
         Ok(())
     }
 
@@ -317,6 +323,7 @@ impl Registry {
         key: SubscriptionKey,
         reason: DisabledReason,
         at: At,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         let before = self.subscription(key).ok_or(ChangeError::NotFound)?;
         if before.status == Status::Inactive {
@@ -329,7 +336,7 @@ impl Registry {
         let mask = self.mask(owner, &after);
         after.begin_epoch(at.next, mask, at.floor);
         touch(&mut after, at);
-        draw.subscription(Some(before), after);
+        draw.subscription(Some(before), after, sealer);
         Ok(())
     }
 
@@ -361,6 +368,7 @@ impl Registry {
         flag: String,
         enabled: bool,
         at: At,
+        sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         if !FLAGS.contains(&flag.as_str()) {
             let near = nearest(&flag, &FLAGS).map(|near| format!("; did you mean {near:?}?"));
@@ -378,7 +386,7 @@ impl Registry {
             if before.epochs.last().is_none_or(|last| last.mask != mask) {
                 let mut sub = Subscription::clone(before);
                 sub.begin_epoch(at.next, mask, at.floor);
-                draw.subscription(Some(before), sub);
+                draw.subscription(Some(before), sub, sealer);
             }
         }
         draw.account(entry.map(|entry| &entry.account), after);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::{DeliveryOptions, OnBlocked, Ordering, SignatureScheme, TypeBit};
 use crate::registry::selectors::tests::Types;
-use crate::registry::{FLAG_WEBHOOKS, MASKED, RegistryOptions};
+use crate::registry::{FLAG_WEBHOOKS, MASKED, RegistryOptions, RowError, Vault};
 
 const USER: TypeBit = TypeBit(0);
 const DEVICE: TypeBit = TypeBit(2);
@@ -22,7 +22,12 @@ fn options(webhooks_enabled: bool) -> RegistryOptions {
         on_blocked: OnBlocked::Block,
         signature: SignatureScheme::V1,
     };
-    RegistryOptions { catalogue: Arc::new(Types), webhooks_enabled, delivery }
+    RegistryOptions {
+        catalogue: Arc::new(Types),
+        webhooks_enabled,
+        delivery,
+        vault: Arc::new(Vault::new(&[4; 32])),
+    }
 }
 
 /// A registry with the store it would have.
@@ -318,6 +323,36 @@ fn another_default_begins_an_epoch_at_the_start() {
 }
 
 #[test]
+fn another_key_opens_nothing_and_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.create("acme", &json!({}));
+    let rows = || bench.store.clone().into_iter();
+    let vault = Arc::new(Vault::new(&[5; 32]));
+    let mut other = Registry::new(RegistryOptions { vault, ..options(true) });
+    let error = other.load(rows(), Seq(99), [3; 64]).expect_err("another key");
+    assert!(matches!(error.source, RowError::Sealed));
+    assert!(Registry::new(options(true)).load(rows(), Seq(99), [3; 64]).is_ok());
+}
+
+#[test]
+fn nothing_is_sealed_twice_with_one_nonce() {
+    let mut bench = Bench::new();
+    for _ in 0..20 {
+        bench.create("acme", &json!({}));
+    }
+    let change = Change::SetFeature { account: name("acme"), flag: FLAG_WEBHOOKS.to_owned(), enabled: false };
+    let plan = bench.registry.plan(change, Seq(999), Seq(0), UnixMillis(9), [1; 64]).expect("plans");
+    let nonce = |row: &Row| {
+        let value = row.value.as_deref()?;
+        let sealed_len = 24 + 1 + 32 + 32 + 1 + 1 + 1 + 16;
+        Some(value.get(value.len() - sealed_len..)?.get(..24)?.to_vec())
+    };
+    let nonces: Vec<_> = plan.rows().iter().filter(|row| row.key[0] == 3).filter_map(nonce).collect();
+    let distinct: std::collections::BTreeSet<_> = nonces.iter().collect();
+    assert_eq!((nonces.len(), distinct.len()), (20, 20));
+}
+
+#[test]
 fn damage_names_its_row() {
     let mut bench = Bench::new();
     bench.create("acme", &json!({}));
@@ -382,9 +417,11 @@ fn weight_of_many_accounts() {
         let name = name(&format!("account-{n:06}"));
         row(rows::account(&Account { key: AccountKey(n), name, ..Account::clone(&account) }))
     });
+    let vault = Vault::new(&[4; 32]);
+    let mut sealer = Sealer { vault: &vault, entropy: Entropy::new([3; 64]) };
     let subscriptions = (1..=100_000u32).map(|n| {
         let (key, account) = (SubscriptionKey(u64::from(n)), AccountKey(n));
-        row(rows::subscription(&Subscription { key, account, ..Subscription::clone(&sub) }))
+        row(rows::subscription(&Subscription { key, account, ..Subscription::clone(&sub) }, &mut sealer))
     });
     let mut registry = Registry::new(options(true));
     let before = resident();

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 
 use super::change::{Counters, Row};
-use super::entropy::Entropy;
+use super::entropy::Sealer;
 use super::state::Account;
 use super::token::Token;
 use super::{subscription_row, token_row};
@@ -63,6 +63,8 @@ pub enum RowError {
     Url(#[from] UrlError),
     #[error("its account is not there")]
     Orphan,
+    #[error("its secrets cannot be opened with this key")]
+    Sealed,
 }
 
 /// A row that the registry could not be loaded from.
@@ -125,8 +127,15 @@ pub(super) fn account(account: &Account) -> Row {
     Row { key: account_key(account.key), value: Some(encode(VERSION, &record)) }
 }
 
-pub(super) fn subscription(sub: &Subscription) -> Row {
-    Row { key: subscription_key(sub.key), value: Some(subscription_row::value(sub)) }
+pub(super) fn subscription(sub: &Subscription, sealer: &mut Sealer<'_>) -> Row {
+    Row { key: subscription_key(sub.key), value: Some(subscription_row::value(sub, sealer)) }
+}
+
+/// Whether something in these rows can only be read with the key that it was sealed with.
+#[must_use]
+pub fn holds_sealed(rows: &[(Vec<u8>, Vec<u8>)]) -> bool {
+    let is_subscription = |key: &[u8]| key.first() == Some(&TAG_SUBSCRIPTION);
+    rows.iter().any(|(key, value)| is_subscription(key) && subscription_row::is_sealed(value))
 }
 
 /// The version of a value, if it has one.
@@ -180,7 +189,7 @@ pub(super) fn decode<R: bincode::Decode<()>>(version: u8, value: &[u8]) -> Resul
 pub(super) fn read(
     key: &[u8],
     value: &[u8],
-    entropy: &mut Entropy,
+    sealer: &mut Sealer<'_>,
     name_of: impl FnOnce(AccountKey) -> Option<AccountName>,
 ) -> Result<Read, RowError> {
     let (tag, rest) = key.split_first().ok_or(RowError::Key)?;
@@ -195,7 +204,7 @@ pub(super) fn read(
         }
         TAG_SUBSCRIPTION => {
             let key = rest.try_into().map(u64::from_be_bytes).map_err(|_| RowError::Key)?;
-            let sub = subscription_row::read(SubscriptionKey(key), value, entropy, name_of)?;
+            let sub = subscription_row::read(SubscriptionKey(key), value, sealer, name_of)?;
             Ok(Read::Subscription(Box::new(sub), version(value) != Some(subscription_row::VERSION)))
         }
         token_row::TAG => {

@@ -12,6 +12,20 @@ use crate::model::{
     ClientIdentity, CustomHeader, Epoch, EventMask, OnBlocked, Ordering, PreviousKeys, Secrets, Seq,
     SignatureScheme, SigningKeys, Status, TypeBit,
 };
+use crate::registry::entropy::Entropy;
+use crate::registry::vault::Vault;
+
+fn vault() -> Vault {
+    Vault::new(&[4; 32])
+}
+
+fn sealer(vault: &Vault) -> Sealer<'_> {
+    Sealer { vault, entropy: Entropy::new([3; 64]) }
+}
+
+fn subscription(sub: &Subscription) -> Row {
+    super::subscription(sub, &mut sealer(&vault()))
+}
 
 fn account_sample() -> Account {
     Account {
@@ -24,7 +38,7 @@ fn account_sample() -> Account {
 }
 
 fn read(key: &[u8], value: &[u8]) -> Result<Read, RowError> {
-    read_row(key, value, &mut Entropy::new([3; 64]), |_| AccountName::parse("acme").ok())
+    read_row(key, value, &mut sealer(&vault()), |_| AccountName::parse("acme").ok())
 }
 
 fn read_back(row: &Row) -> Read {
@@ -53,7 +67,7 @@ fn golden_bytes() {
     check(
         &subscription(&sample(258, "https://example.com/")),
         "030000000000000102",
-        "02b6cb745f077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f000000000000442007070707070707070707070707070707070707070707070707070707070707070808080808080808080808080808080808080808080808080808080808080808000000",
+        "028cf524ef077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f0000000000006c3bf384ddd943cb090a5650bce666bf925f850dbfe0527d5971ed3be0b8710144b8dc90ba47ebd2175d349204f94ea82269ec3160ac9c1cf4d14a8860d6147815e9d1482e4bbf4a01996e80b233624698d50dd59b961ca2fdbc8c588cd477e15c676fc6cf5921e5c23259bcd7",
     );
 }
 
@@ -102,6 +116,30 @@ fn damage_is_an_error() {
     none.epochs.clear();
     let row = subscription(&none);
     assert!(matches!(read(&row.key, row.value.as_deref().expect("set")), Err(RowError::Rule(_))));
+}
+
+#[test]
+fn secrets_are_sealed() {
+    let mut sub = sample(1, "https://example.com/");
+    sub.secrets = Secrets::new(SigningKeys { secret: (100..132).collect(), seed: [201; 32] });
+    sub.headers = vec![CustomHeader { name: "x-key".to_owned(), value: "header value".to_owned() }];
+    let identity = ClientIdentity { certificate: "certificate".to_owned(), key: "private key".to_owned() };
+    sub.client_identity = Some(Arc::new(identity));
+    let row = subscription(&sub);
+    let value = row.value.as_deref().expect("a value");
+    let holds = |part: &[u8]| value.windows(part.len()).any(|window| window == part);
+    assert!(holds(b"x-key") && holds(b"certificate"));
+    assert!(!holds(b"header value") && !holds(b"private key") && !holds(&[201; 4]));
+    assert!(!holds(&(100..104).collect::<Vec<u8>>()));
+    let one = |row: &Row| (row.key.clone(), row.value.clone().expect("a value"));
+    assert!(holds_sealed(&[one(&account(&account_sample())), one(&row)]));
+    assert!(!holds_sealed(&[one(&account(&account_sample()))]));
+    let name_of = |_| AccountName::parse("acme").ok();
+    let other = Vault::new(&[5; 32]);
+    let wrong = read_row(&row.key, value, &mut sealer(&other), name_of);
+    assert!(matches!(wrong, Err(RowError::Sealed)));
+    let moved = read(&subscription_key(SubscriptionKey(2)), value);
+    assert!(matches!(moved, Err(RowError::Sealed)), "a row in another's place");
 }
 
 #[test]

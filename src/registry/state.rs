@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::change::{Changed, Counters, Plan, Row, SubscriptionChange};
-use super::entropy::Entropy;
+use super::entropy::{Entropy, Sealer};
 use super::rows::{self, LoadError, Read};
 use super::selectors::Selectors;
 use super::token::{Token, TokenDigest};
+use super::vault::Vault;
 use crate::model::{
     AccountKey, AccountName, DeliveryOptions, EventMask, Seq, Status, Subscription, SubscriptionId,
     SubscriptionKey, UnixMillis,
@@ -34,6 +35,8 @@ pub struct RegistryOptions {
     pub webhooks_enabled: bool,
     /// What a subscription gets where it says nothing.
     pub delivery: DeliveryOptions,
+    /// Seals the secrets in rows.
+    pub vault: Arc<Vault>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,15 +99,18 @@ impl Registry {
         next: Seq,
         random: [u8; 64],
     ) -> Result<Vec<Row>, LoadError> {
-        let mut entropy = Entropy::new(random);
+        let vault = Arc::clone(&self.options.vault);
+        let mut sealer = Sealer { vault: &vault, entropy: Entropy::new(random) };
         let mut again = Vec::new();
         for (key, value) in rows {
             let name_of = |account| self.account(account).map(|account| account.name.clone());
-            match rows::read(&key, &value, &mut entropy, name_of) {
+            match rows::read(&key, &value, &mut sealer, name_of) {
                 Ok(Read::Counters(counters)) => self.counters = counters,
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
-                Ok(Read::Subscription(sub, old)) => again.extend(self.load_subscription(*sub, old, next)),
                 Ok(Read::Token(token)) => self.put_token(Arc::new(token)),
+                Ok(Read::Subscription(sub, old)) => {
+                    again.extend(self.load_subscription(*sub, old, next, &mut sealer))
+                }
                 Ok(Read::Foreign) => {}
                 Err(source) => return Err(LoadError { key, source }),
             }
@@ -112,13 +118,19 @@ impl Registry {
         Ok(again)
     }
 
-    fn load_subscription(&mut self, mut sub: Subscription, old: bool, next: Seq) -> Option<Row> {
+    fn load_subscription(
+        &mut self,
+        mut sub: Subscription,
+        old: bool,
+        next: Seq,
+        sealer: &mut Sealer<'_>,
+    ) -> Option<Row> {
         let mask = self.mask(self.account(sub.account)?, &sub);
         let changed = sub.epochs.last().is_none_or(|last| last.mask != mask);
         if changed {
             sub.begin_epoch(next, mask, Seq(0));
         }
-        let row = (old || changed).then(|| rows::subscription(&sub));
+        let row = (old || changed).then(|| rows::subscription(&sub, sealer));
         self.put_subscription(Arc::new(sub));
         row
     }

@@ -3,15 +3,16 @@
 //! | version | what changed |
 //! |---|---|
 //! | 1 | one secret, everything in the open |
-//! | 2 | generations of signing keys, a client certificate; what is secret stands together in one part |
+//! | 2 | generations of signing keys, a client certificate; what is secret is one sealed part ([`Vault`]) |
 //!
 //! Rows of an older version are read and written again in the newest when the registry is loaded.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entropy::Entropy;
+use super::entropy::{Entropy, Sealer};
 use super::rows::{RowError, decode, decode_part, encode, encode_part, version};
+use super::vault::Owner;
 use super::words::Word;
 use crate::model::{
     AccountKey, AccountName, CallbackUrl, ClientIdentity, CustomHeader, DeliveryOptions, Epoch, PreviousKeys,
@@ -72,8 +73,8 @@ struct Record {
     updated_at: u64,
     version: u64,
     epochs: Vec<Epoch>,
-    /// A [`Secret`].
-    secret: Vec<u8>,
+    /// A [`Secret`], sealed.
+    sealed: Vec<u8>,
 }
 
 #[derive(bincode::Encode, bincode::Decode)]
@@ -98,7 +99,8 @@ fn keys(keys: &SigningKeys) -> Keys {
     Keys { secret: keys.secret.to_vec(), seed: keys.seed }
 }
 
-pub(super) fn value(sub: &Subscription) -> Vec<u8> {
+pub(super) fn value(sub: &Subscription, sealer: &mut Sealer<'_>) -> Vec<u8> {
+    let owner = Owner { account: sub.account, subscription: sub.key };
     let identity = sub.client_identity.as_deref();
     let previous = |previous: &PreviousKeys| (keys(&previous.keys), previous.expires_at.0);
     let secret = Secret {
@@ -128,23 +130,30 @@ pub(super) fn value(sub: &Subscription) -> Vec<u8> {
         updated_at: sub.updated_at.0,
         version: sub.version,
         epochs: sub.epochs.clone(),
-        secret: encode_part(&secret),
+        sealed: sealer.vault.seal(sealer.entropy.draw(), owner, &encode_part(&secret)),
     };
     encode(VERSION, &record)
+}
+
+/// Whether the value is of a version that seals what is secret.
+pub(super) fn is_sealed(value: &[u8]) -> bool {
+    version(value).is_some_and(|version| version > VERSION_OPEN)
 }
 
 /// A row of any version. The account's name is not in it; `name_of` knows it.
 pub(super) fn read(
     key: SubscriptionKey,
     value: &[u8],
-    entropy: &mut Entropy,
+    sealer: &mut Sealer<'_>,
     name_of: impl FnOnce(AccountKey) -> Option<AccountName>,
 ) -> Result<Subscription, RowError> {
     let (record, secret) = if version(value) == Some(VERSION_OPEN) {
-        open(decode(VERSION_OPEN, value)?, entropy)
+        open(decode(VERSION_OPEN, value)?, &mut sealer.entropy)
     } else {
         let record: Record = decode(VERSION, value)?;
-        let secret = decode_part(&record.secret)?;
+        let owner = Owner { account: AccountKey(record.account), subscription: key };
+        let plain = sealer.vault.open(owner, &record.sealed).ok_or(RowError::Sealed)?;
+        let secret = decode_part(&plain)?;
         (record, secret)
     };
     let name = name_of(AccountKey(record.account)).ok_or(RowError::Orphan)?;
@@ -181,7 +190,7 @@ fn open(record: OpenRecord, entropy: &mut Entropy) -> (Record, Secret) {
         updated_at: record.updated_at,
         version: record.version,
         epochs: record.epochs,
-        secret: Vec::new(),
+        sealed: Vec::new(),
     };
     (record, secret)
 }

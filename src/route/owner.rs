@@ -15,13 +15,18 @@ fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     hash ^ (hash >> 33)
 }
 
+/// A stable hash of an authority.
+#[must_use]
+pub fn hash_of(authority: &Authority) -> u64 {
+    let port = authority.port.to_be_bytes();
+    hash(authority.host.bytes().chain([u8::from(authority.tls)]).chain(port))
+}
+
 /// The worker, from 0 to `workers` − 1, that owns every subscription to this authority.
 #[must_use]
 pub fn owner(authority: &Authority, workers: usize) -> usize {
-    let port = authority.port.to_be_bytes();
-    let bytes = authority.host.bytes().chain([u8::from(authority.tls)]).chain(port);
     let workers = u64::try_from(workers.max(1)).unwrap_or(u64::MAX);
-    usize::try_from(hash(bytes) % workers).unwrap_or(0)
+    usize::try_from(hash_of(authority) % workers).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::bucket::Bucket;
 use super::lane::{Cursor, Lane};
 use super::order::holds_order;
 use super::shard::Shard;
-use crate::model::{Now, Status, Subscription, SubscriptionKey};
+use crate::model::{Now, Subscription, SubscriptionKey};
 use crate::route::{Index, owner};
 use crate::settle::Released;
 
@@ -65,6 +66,8 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let moved = lane.subscription.callback_url.authority() != after.callback_url.authority();
         lane.subscription = Arc::clone(after);
+        self.set_rate(now, key);
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         if lane.releasing {
             return;
         }
@@ -75,7 +78,8 @@ impl Shard {
         if reordered {
             self.reorder(key);
         }
-        if after.status == Status::Inactive {
+        // It went inactive, or moved to a host that is left alone.
+        if self.lanes.get(&key).is_some_and(|lane| !lane.is_open()) {
             self.spill(key);
             self.park_ready(now, key);
         }
@@ -83,8 +87,20 @@ impl Shard {
         self.read_on();
     }
 
+    /// The lane sends at the rate that its subscription says from now on.
+    fn set_rate(&mut self, now: Now, key: SubscriptionKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        match (&mut lane.bucket, lane.subscription.delivery.rate_per_second) {
+            (Some(bucket), Some(rate)) => bucket.set_rate(now.mono, rate),
+            (bucket, rate) => *bucket = rate.map(Bucket::new),
+        }
+        if let Some(at) = lane.token_at.take() {
+            self.waiting.remove(&(at, key));
+        }
+    }
+
     /// Retries that are due but not sent go back to the disk alone.
-    fn park_ready(&mut self, _now: Now, key: SubscriptionKey) {
+    pub(super) fn park_ready(&mut self, _now: Now, key: SubscriptionKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         while let Some(ready) = lane.retry_ready.pop_front() {
             lane.retries.remove(&ready.row.key.seq);
@@ -102,7 +118,8 @@ impl Shard {
         let old = lane.host;
         lane.in_line = false;
         self.turns.leave(old, key);
-        lane.host = self.turns.join(lane.subscription.callback_url.authority());
+        lane.host = self.turns.join(lane.subscription.callback_url.authority(), key);
+        lane.breaker = self.turns.breaker(lane.host);
     }
 
     fn delete(&mut self, now: Now, key: SubscriptionKey) {
@@ -194,7 +211,8 @@ impl Shard {
             debug_assert!(lane.releasing || lane.cursor == Cursor::Awaiting, "adopts what it has");
             return;
         }
-        let host = self.turns.join(subscription.callback_url.authority());
-        self.lanes.insert(key, Lane::new(Arc::clone(subscription), host, Cursor::Awaiting));
+        let host = self.turns.join(subscription.callback_url.authority(), key);
+        let breaker = self.turns.breaker(host);
+        self.lanes.insert(key, Lane::new(Arc::clone(subscription), host, breaker, Cursor::Awaiting));
     }
 }

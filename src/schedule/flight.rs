@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::model::{Event, Mono, SubscriptionKey, Trigger};
 use crate::settle::RetryKey;
 
+use super::breaker::Generation;
 use super::turns::HostKey;
 
 /// Names one flight; a number is never used for two flights of a run.
@@ -19,6 +20,8 @@ pub struct FlightId(pub u64);
 pub struct Flight {
     pub subscription: SubscriptionKey,
     pub host: HostKey,
+    /// Of the host's breaker when this was started.
+    pub generation: Generation,
     pub event: Arc<Event>,
     /// The number of this attempt, 1 for the first.
     pub attempt: u16,
@@ -143,6 +146,7 @@ mod tests {
         Flight {
             subscription: SubscriptionKey(1),
             host: HostKey(0),
+            generation: Generation::default(),
             event: Arc::new(event),
             attempt: 1,
             trigger: Trigger::Event,

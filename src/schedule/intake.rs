@@ -115,7 +115,7 @@ impl Shard {
             }
             Cursor::Live | Cursor::Lagging { .. } => lane.fresh.len(),
         };
-        let active = lane.is_active() && !lane.is_blocked();
+        let active = lane.is_open() && !lane.is_blocked();
         let Some(room) = self.lanes.get(&key).map(|lane| self.room(lane)) else { return };
         if room == 0 || !active || !self.has_span(event.seq) {
             self.lag(key, event.seq, Some((1, event.accepted_at)));
@@ -221,7 +221,7 @@ impl Shard {
         if page.expired_below.is_some_and(|below| below > next) {
             self.expired_cursors += 1;
         }
-        if !lane.is_active() || lane.is_blocked() || from != next || page.from != next {
+        if !lane.is_open() || lane.is_blocked() || from != next || page.from != next {
             // It went inactive, was blocked or went back meanwhile: what was read is read again when it is wanted.
             lane.cursor = Cursor::Lagging { next, reading: None };
             self.refresh(key);
@@ -324,6 +324,10 @@ impl Shard {
                 self.queued_bytes += event.body().len();
                 if let Some(lane) = self.lanes.get_mut(&body.subscription) {
                     lane.retry_ready.push_back(ReadyRetry { row, event: Arc::clone(event) });
+                    if !lane.is_open() {
+                        // Its host was given up while the body was fetched.
+                        self.park_ready(now, body.subscription);
+                    }
                 }
             } else {
                 self.queued = self.queued.saturating_sub(1);

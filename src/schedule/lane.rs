@@ -11,9 +11,11 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::behind::Behind;
+use super::breaker::BreakerState;
+use super::bucket::Bucket;
 use super::order::{Heads, Next};
 use super::turns::HostKey;
-use crate::model::{Event, Ordering, Seq, Status, Subscription, UnixMillis};
+use crate::model::{Event, Mono, Ordering, Seq, Status, Subscription, UnixMillis};
 use crate::settle::RetryRow;
 
 /// Events that wait in one lane at most; beyond, the lane lags and reads from the log.
@@ -24,6 +26,9 @@ pub const FRESH_MIN: usize = 16;
 pub const FRESH_BYTES_MAX: usize = 4 << 20;
 /// Due retries that one lane holds in memory at most; beyond, they are parked on disk.
 pub const RETRIES_DUE_MAX: usize = 256;
+
+/// Events, and due retries, that a lane holds to try its host with while the breaker is half-open.
+pub const PROBES_MAX: usize = 2;
 
 /// Where a lane gets its events from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub struct Health {
     pub pending: u64,
     pub lagging: bool,
     pub oldest_pending_at: Option<UnixMillis>,
+    /// Of the host.
+    pub breaker: BreakerState,
 }
 
 /// A retry whose time has come and whose event is there.
@@ -100,6 +107,12 @@ pub struct Lane {
     pub credit: u32,
     /// Fresh events sent since the last retry.
     pub fresh_streak: u8,
+    /// How fast it may send, where that is limited.
+    pub bucket: Option<Bucket>,
+    /// When there is a token, while it waits for one.
+    pub token_at: Option<Mono>,
+    /// The state of its host's breaker.
+    pub breaker: BreakerState,
     /// It lets go: nothing more is sent, and it is released when nothing is in flight.
     pub releasing: bool,
     /// It waits for its turn to read from the log.
@@ -115,8 +128,16 @@ pub struct Lane {
 
 impl Lane {
     #[must_use]
-    pub fn new(subscription: Arc<Subscription>, host: HostKey, cursor: Cursor) -> Self {
+    pub fn new(
+        subscription: Arc<Subscription>,
+        host: HostKey,
+        breaker: BreakerState,
+        cursor: Cursor,
+    ) -> Self {
         Self {
+            bucket: subscription.delivery.rate_per_second.map(Bucket::new),
+            token_at: None,
+            breaker,
             subscription,
             host,
             fresh: VecDeque::new(),
@@ -153,6 +174,32 @@ impl Lane {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.subscription.status == Status::Active && !self.releasing
+    }
+
+    /// Whether events may come into its memory and go out: it is active and its host is not left alone.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_active() && self.breaker != BreakerState::Open
+    }
+
+    /// Events that it may hold, whatever the memory of all says.
+    #[must_use]
+    pub fn fresh_max(&self) -> usize {
+        match self.breaker {
+            BreakerState::Closed => FRESH_MAX,
+            BreakerState::HalfOpen => PROBES_MAX,
+            BreakerState::Open => 0,
+        }
+    }
+
+    /// Due retries that it may hold.
+    #[must_use]
+    pub fn retries_due_max(&self) -> usize {
+        match self.breaker {
+            BreakerState::Closed => RETRIES_DUE_MAX,
+            BreakerState::HalfOpen => PROBES_MAX,
+            BreakerState::Open => 0,
+        }
     }
 
     #[must_use]

@@ -8,7 +8,10 @@
 //! Drain order for the shell, after any input: `poll_action` until `None`, then `poll_settlement`,
 //! then sleep until `next_wake` or the next input.
 
+pub mod breaker;
+pub mod bucket;
 pub mod flight;
+pub mod host;
 pub mod journal;
 pub mod lane;
 pub mod order;
@@ -19,12 +22,15 @@ pub mod turns;
 pub mod watermark;
 
 mod behind;
+mod breaking;
 mod changes;
 mod intake;
 mod observe;
 mod outcomes;
+mod reading;
 mod waking;
 
+pub use breaker::{BreakerPolicy, BreakerState};
 pub use flight::FlightId;
 pub use lane::Health;
 pub use observe::Counts;
@@ -32,3 +38,4 @@ pub use order::Census;
 pub use outcomes::Settled;
 pub use pages::{Backlog, Body, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
 pub use shard::{Action, Options, Send, Shard};
+pub use turns::BreakerChange;

@@ -26,6 +26,10 @@ pub struct Counts {
     pub expired_retries: u64,
     /// Times that retention overtook the cursor of a lagging subscription.
     pub expired_cursors: u64,
+    /// Hosts by the state of their breaker, in the order of [`BreakerState::ALL`].
+    pub breakers: [usize; 3],
+    /// Changes of breakers since the start, by the state that they came to.
+    pub transitions: [u64; 3],
 }
 
 impl Shard {
@@ -39,6 +43,8 @@ impl Shard {
             retries: self.window.len(),
             expired_retries: self.expired_retries,
             expired_cursors: self.expired_cursors,
+            breakers: self.turns.breakers(),
+            transitions: self.turns.transitions(),
         }
     }
 
@@ -63,6 +69,7 @@ impl Shard {
                 + u64::from(lane.in_flight.saturating_sub(lane.in_flight_retries)),
             lagging: lane.cursor != Cursor::Live,
             oldest_pending_at: oldest,
+            breaker: lane.breaker,
         })
     }
 

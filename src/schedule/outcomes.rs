@@ -1,7 +1,9 @@
 //! Inputs of the shard that end attempts.
 
+use super::breaker::sign;
 use super::flight::FlightId;
 use super::shard::{Action, Shard};
+use super::turns::Ended;
 use crate::model::subscription::DisabledReason;
 use crate::model::{Attempt, Disposition, Now, OnBlocked, Ordering, Outcome, Seq, SubscriptionKey, Trigger};
 use crate::settle::{DeadRow, RetryKey, RetryRow, Verdict, verdict};
@@ -22,7 +24,10 @@ impl Shard {
     /// An attempt ended. `None` for a flight that was reported before.
     pub fn handle_outcome(&mut self, now: Now, id: FlightId, outcome: Outcome) -> Option<Settled> {
         let flight = self.flights.remove(id)?;
-        self.turns.ended(flight.host);
+        let ended = Ended { generation: flight.generation, sign: sign(&outcome) };
+        if let Some(transition) = self.turns.ended(flight.host, now.mono, ended) {
+            self.handle_transition(now, flight.host, transition.to);
+        }
         let key = flight.subscription;
         if flight.orphan || !self.lanes.contains_key(&key) {
             return Some(Settled::Orphan);

@@ -3,16 +3,18 @@
 //! Its inputs are spread over `intake` (events and pages), `outcomes` (what came of attempts) and
 //! `changes` (configuration); this file has the state, the outputs and what they share.
 
-use foldhash::HashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use foldhash::HashMap;
+
+use super::breaker::BreakerPolicy;
 use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
-use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MAX, FRESH_MIN, Lane, RETRIES_DUE_MAX};
-use super::pages::{PAGE_EVENTS_MAX, Read};
+use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MIN, Lane};
+use super::pages::Read;
 use super::retries::RetryWindow;
-use super::turns::{HostKey, QUANTUM, Turns};
+use super::turns::{HostKey, HostOptions, QUANTUM, Turns};
 use super::watermark::Watermark;
 use crate::model::subscription::DisabledReason;
 use crate::model::{Event, HostRules, Mono, Now, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
@@ -28,6 +30,7 @@ pub struct Options {
     pub policy: RetryPolicy,
     /// Requests in flight to one host.
     pub host_in_flight_max: u32,
+    pub breaker: BreakerPolicy,
     /// Requests in flight in all.
     pub in_flight_max: usize,
     /// Events that wait in all lanes together; each lane may hold [`FRESH_MIN`] all the same.
@@ -38,8 +41,6 @@ pub struct Options {
     pub host_rules: Arc<HostRules>,
 }
 
-/// Lanes that read from the log at once.
-const LANES_READING_MAX: usize = 4;
 /// Bytes that a request costs besides its body, for fairness.
 const REQUEST_COST: usize = 512;
 
@@ -98,6 +99,8 @@ pub struct Shard {
     pub(super) parked: VecDeque<SubscriptionKey>,
     /// Lanes whose cursor row may have to be written.
     pub(super) dirty: Vec<SubscriptionKey>,
+    /// Lanes that wait for a token.
+    pub(super) waiting: BTreeSet<(Mono, SubscriptionKey)>,
     pub(super) queued: usize,
     pub(super) queued_bytes: usize,
     pub(super) expired_retries: u64,
@@ -127,7 +130,12 @@ impl Shard {
         lagging: &[(SubscriptionKey, Seq)],
     ) -> Self {
         let mut shard = Self {
-            turns: Turns::new(options.host_in_flight_max),
+            turns: Turns::new(HostOptions {
+                in_flight_max: options.host_in_flight_max,
+                workers: options.workers,
+                breaker: options.breaker.clone(),
+                rules: Arc::clone(&options.host_rules),
+            }),
             journal: Journal::new(options.worker, watermark),
             options,
             index,
@@ -142,6 +150,7 @@ impl Shard {
             parked_reading: 0,
             parked: VecDeque::new(),
             dirty: Vec::new(),
+            waiting: BTreeSet::new(),
             queued: 0,
             queued_bytes: 0,
             expired_retries: 0,
@@ -171,8 +180,9 @@ impl Shard {
     pub(super) fn lane(&mut self, subscription: &Arc<Subscription>, cursor: Cursor) -> Option<&mut Lane> {
         let key = subscription.key;
         if !self.lanes.contains_key(&key) {
-            let host = self.turns.join(subscription.callback_url.authority());
-            let mut lane = Lane::new(Arc::clone(subscription), host, cursor);
+            let host = self.turns.join(subscription.callback_url.authority(), key);
+            let breaker = self.turns.breaker(host);
+            let mut lane = Lane::new(Arc::clone(subscription), host, breaker, cursor);
             lane.heads = self.heads_of_new(subscription);
             self.lanes.insert(key, lane);
         }
@@ -187,6 +197,7 @@ impl Shard {
         self.actions.extend(expired.drain(..).map(Action::Cancel));
         self.scratch = expired;
         if !self.stopping {
+            self.wake_hosts(now);
             self.wake_retries(now);
             self.read_on();
         }
@@ -201,7 +212,7 @@ impl Shard {
             return None;
         }
         loop {
-            let (host, key) = self.turns.front()?;
+            let (host, key) = self.turns.front(now.mono)?;
             if let Some(send) = self.send_one(now, host, key) {
                 return Some(Action::Send(send));
             }
@@ -216,8 +227,15 @@ impl Shard {
             return None;
         };
         let cap = lane.in_flight_max().min(share);
-        if !lane.is_active() || !lane.has_work() || lane.in_flight >= cap {
+        if !lane.is_open() || !lane.has_work() || lane.in_flight >= cap {
             lane.in_line = false;
+            self.turns.unlist(host);
+            return None;
+        }
+        if let Some(at) = lane.bucket.as_ref().and_then(|bucket| bucket.ready_at(now.mono)) {
+            lane.in_line = false;
+            lane.token_at = Some(at);
+            self.waiting.insert((at, key));
             self.turns.unlist(host);
             return None;
         }
@@ -249,14 +267,19 @@ impl Shard {
         self.queued = self.queued.saturating_sub(1);
         self.queued_bytes = self.queued_bytes.saturating_sub(size);
         lane.in_flight += 1;
+        if let Some(bucket) = &mut lane.bucket {
+            bucket.take(now.mono);
+        }
         if !lane.has_work() {
             lane.credit = 0;
         }
         let deadline = now.mono + lane.subscription.delivery.timeout;
         let subscription = Arc::clone(&lane.subscription);
+        let generation = self.turns.sent(host, now.mono);
         let flight = Flight {
             subscription: key,
             host,
+            generation,
             event: Arc::clone(&event),
             attempt,
             trigger,
@@ -266,7 +289,6 @@ impl Shard {
             orphan: false,
         };
         let id = self.flights.insert(flight);
-        self.turns.sent(host);
         self.refresh(key);
         Some(Send { id, subscription, event, attempt, trigger, deadline })
     }
@@ -305,7 +327,13 @@ impl Shard {
         } else {
             [self.window.next_due(), self.window.next_read()].into_iter().flatten().map(at).min()
         };
-        [self.flights.next_deadline(), self.journal.next_due(self.watermark.get()), retries]
+        let limits = if self.stopping {
+            None
+        } else {
+            let token = self.waiting.first().map(|(at, _)| *at);
+            [self.turns.next_wake(), token].into_iter().flatten().min()
+        };
+        [self.flights.next_deadline(), self.journal.next_due(self.watermark.get()), retries, limits]
             .into_iter()
             .flatten()
             .min()
@@ -343,7 +371,7 @@ impl Shard {
         if lane.fresh_bytes > FRESH_BYTES_MAX.min(free_bytes.max(64 << 10)) {
             return 0;
         }
-        FRESH_MAX.min(free.max(FRESH_MIN)).saturating_sub(lane.fresh.len())
+        lane.fresh_max().min(free.max(FRESH_MIN)).saturating_sub(lane.fresh.len())
     }
 
     /// Puts a lane where it belongs after any change: in line, in the queue of readers, among the dirty.
@@ -354,55 +382,25 @@ impl Shard {
             lane.dirty = true;
             self.dirty.push(key);
         }
-        if !lane.is_active() {
+        if !lane.is_open() {
             return;
         }
         let cap = lane.in_flight_max().min(self.turns.share(lane.host));
-        if !lane.in_line && lane.has_work() && lane.in_flight < cap {
+        if !lane.in_line && lane.token_at.is_none() && lane.has_work() && lane.in_flight < cap {
             lane.in_line = true;
             self.turns.enlist(lane.host, key);
         }
         let next = self.watermark.position().next();
         let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, next: at } if at <= next);
-        if lagging && !lane.hungry && lane.fresh.len() < FRESH_MAX / 4 && !lane.is_blocked() {
+        if lagging && !lane.hungry && lane.fresh.len() < lane.fresh_max().div_ceil(4) && !lane.is_blocked() {
             lane.hungry = true;
             self.hungry.push_back(key);
         }
         if lane.heads.is_some() {
             self.arm(key);
-        } else if lane.parked && !lane.parked_reading && lane.retries_due < RETRIES_DUE_MAX / 4 {
+        } else if lane.parked && !lane.parked_reading && lane.retries_due < lane.retries_due_max().div_ceil(4)
+        {
             self.read_parked(key);
-        }
-    }
-
-    /// Asks the readers for what is wanted and not under way.
-    pub(super) fn read_on(&mut self) {
-        if let Intake::Reading { asked: false, .. } = self.intake {
-            self.intake = match self.intake {
-                Intake::Reading { until, .. } => Intake::Reading { asked: true, until },
-                Intake::Live => Intake::Live,
-            };
-            let from = self.watermark.position().next();
-            self.actions.push_back(Action::Read(Read::Log { worker: self.options.worker, from }));
-        }
-        while self.lanes_reading < LANES_READING_MAX && !self.is_crowded() {
-            let Some(key) = self.hungry.pop_front() else { break };
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            lane.hungry = false;
-            let Cursor::Lagging { next, reading: None } = lane.cursor else { continue };
-            if !lane.is_active() {
-                continue;
-            }
-            lane.cursor = Cursor::Lagging { next, reading: Some(next) };
-            let limit = FRESH_MAX.saturating_sub(lane.fresh.len()).clamp(1, PAGE_EVENTS_MAX);
-            let subscription = Arc::clone(&lane.subscription);
-            self.lanes_reading += 1;
-            self.actions.push_back(Action::Read(Read::Subscription {
-                worker: self.options.worker,
-                subscription,
-                from: next,
-                limit,
-            }));
         }
     }
 

@@ -1,14 +1,18 @@
 //! Whose turn it is: hosts in a circle, and within a host its subscriptions by deficit round robin
 //! (Shreedhar and Varghese, 1996), so that neither many nor large events of one delay another.
 //!
-//! A host's cap bounds connections; no subscription that shares a host gets more than three quarters
-//! of it, so that one whose requests hang leaves room for its neighbours.
+//! What a host can take is the business of [`Host`]; here stands which hosts have something to send and
+//! room for it, and which wait for a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::HashMap;
 
-use crate::model::{Authority, SubscriptionKey};
+use super::breaker::{BreakerPolicy, BreakerState, Generation, Sign, Transition, Why};
+use super::host::{Gate, Host};
+use crate::model::{Authority, HostRules, Mono, SubscriptionKey};
 
 /// A host's number within its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,56 +21,82 @@ pub struct HostKey(pub u32);
 /// Bytes that a turn adds to a subscription's credit.
 pub const QUANTUM: u32 = 4096;
 
-#[derive(Debug)]
-struct Host {
-    authority: Authority,
-    /// Subscriptions that can send, in the order of their turns.
-    ready: VecDeque<SubscriptionKey>,
-    in_flight: u32,
-    /// Subscriptions that live on this host.
-    lanes: u32,
-    /// Whether the host is in the circle.
-    listed: bool,
+/// Changes of breakers that wait to be told at most; beyond, they are only counted.
+const CHANGES_MAX: usize = 1024;
+
+/// A change of a host's breaker, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerChange {
+    pub host: Authority,
+    pub transition: Transition,
+}
+
+/// What holds for hosts.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// Requests in flight to one host, at least 1.
+    pub in_flight_max: u32,
+    /// How many workers there are.
+    pub workers: usize,
+    pub breaker: BreakerPolicy,
+    /// What holds for single hosts instead.
+    pub rules: Arc<HostRules>,
+}
+
+/// What a request that ended says about its host.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// As it was given when the request was started.
+    pub generation: Generation,
+    pub sign: Sign,
 }
 
 #[derive(Debug)]
 pub struct Turns {
+    options: HostOptions,
     hosts: Vec<Option<Host>>,
     free: Vec<u32>,
     by_authority: HashMap<Authority, HostKey>,
     /// Hosts with something ready and room for it.
     circle: VecDeque<HostKey>,
-    cap: u32,
+    /// Hosts that wait for a time.
+    due: BTreeSet<(Mono, HostKey)>,
+    /// Hosts whose breaker is open, and half-open.
+    open: usize,
+    half_open: usize,
+    changes: Vec<BreakerChange>,
+    /// All changes so far, by the state that they came to.
+    transitions: [u64; 3],
 }
 
 impl Turns {
-    /// `cap`: requests in flight to one host, at least 1.
     #[must_use]
-    pub fn new(cap: u32) -> Self {
+    pub fn new(options: HostOptions) -> Self {
         Self {
+            options,
             hosts: Vec::new(),
             free: Vec::new(),
             by_authority: HashMap::default(),
             circle: VecDeque::new(),
-            cap: cap.max(1),
+            due: BTreeSet::new(),
+            open: 0,
+            half_open: 0,
+            changes: Vec::new(),
+            transitions: [0; 3],
         }
     }
 
-    /// One more subscription lives at `authority`.
-    pub fn join(&mut self, authority: &Authority) -> HostKey {
+    /// `subscription` lives at `authority` from now on.
+    pub fn join(&mut self, authority: &Authority, subscription: SubscriptionKey) -> HostKey {
         if let Some(key) = self.by_authority.get(authority).copied() {
             if let Some(host) = self.host(key) {
-                host.lanes += 1;
+                host.lanes.push(subscription);
             }
             return key;
         }
-        let host = Host {
-            authority: authority.clone(),
-            ready: VecDeque::new(),
-            in_flight: 0,
-            lanes: 1,
-            listed: false,
-        };
+        let HostOptions { in_flight_max, workers, rules, .. } = &self.options;
+        let mut host = Host::new(authority.clone(), rules.of(authority), *in_flight_max, *workers);
+        host.lanes.push(subscription);
         let index = self.free.pop().unwrap_or_else(|| {
             self.hosts.push(None);
             u32::try_from(self.hosts.len() - 1).unwrap_or(u32::MAX)
@@ -78,23 +108,39 @@ impl Turns {
         HostKey(index)
     }
 
-    /// One subscription fewer lives at `key`. The host is forgotten when nothing is left of it.
+    /// `subscription` lives at `key` no longer. The host is forgotten when nothing is left of it.
     pub fn leave(&mut self, key: HostKey, subscription: SubscriptionKey) {
         if let Some(host) = self.host(key) {
-            host.lanes = host.lanes.saturating_sub(1);
+            if let Some(at) = host.lanes.iter().position(|lane| *lane == subscription) {
+                host.lanes.swap_remove(at);
+            }
             host.ready.retain(|ready| *ready != subscription);
         }
         self.forget_if_unused(key);
     }
 
+    /// A host that is left alone is remembered until then, or who makes a subscription anew would get
+    /// round it.
     fn forget_if_unused(&mut self, key: HostKey) {
         let Some(slot) = self.hosts.get_mut(key.0 as usize) else { return };
-        if slot.as_ref().is_some_and(|host| host.lanes == 0 && host.in_flight == 0)
+        let unused = |host: &Host| {
+            host.lanes.is_empty() && host.in_flight == 0 && host.breaker.state() != BreakerState::Open
+        };
+        if slot.as_ref().is_some_and(unused)
             && let Some(host) = slot.take()
         {
             self.by_authority.remove(&host.authority);
             self.circle.retain(|listed| *listed != key);
+            if let Some(at) = host.due {
+                self.due.remove(&(at, key));
+            }
             self.free.push(key.0);
+            let from = host.breaker.state();
+            if from != BreakerState::Closed {
+                let to = BreakerState::Closed;
+                let transition = Transition { to, why: Why::Forgotten, open_for: Duration::ZERO };
+                self.note(&host.authority, from, transition);
+            }
         }
     }
 
@@ -102,12 +148,66 @@ impl Turns {
         self.hosts.get_mut(key.0 as usize)?.as_mut()
     }
 
+    #[must_use]
+    pub fn get(&self, key: HostKey) -> Option<&Host> {
+        self.hosts.get(key.0 as usize)?.as_ref()
+    }
+
+    #[must_use]
+    pub fn find(&self, authority: &Authority) -> Option<HostKey> {
+        self.by_authority.get(authority).copied()
+    }
+
     /// How many requests one subscription may have in flight at this host.
     #[must_use]
     pub fn share(&self, key: HostKey) -> u32 {
-        let alone =
-            self.hosts.get(key.0 as usize).and_then(Option::as_ref).is_none_or(|host| host.lanes <= 1);
-        if alone { self.cap } else { (self.cap * 3 / 4).max(1) }
+        self.get(key).map_or(1, Host::share)
+    }
+
+    #[must_use]
+    pub fn breaker(&self, key: HostKey) -> BreakerState {
+        self.get(key).map_or(BreakerState::Closed, |host| host.breaker.state())
+    }
+
+    /// Hosts by the state of their breaker, in the order of [`BreakerState::ALL`].
+    #[must_use]
+    pub fn breakers(&self) -> [usize; 3] {
+        let closed = self.by_authority.len().saturating_sub(self.open + self.half_open);
+        [closed, self.open, self.half_open]
+    }
+
+    #[must_use]
+    pub fn transitions(&self) -> [u64; 3] {
+        self.transitions
+    }
+
+    /// Changes since the last call.
+    pub fn take_changes(&mut self) -> Vec<BreakerChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn note(&mut self, host: &Authority, from: BreakerState, transition: Transition) {
+        let to = transition.to;
+        if self.changes.len() < CHANGES_MAX {
+            self.changes.push(BreakerChange { host: host.clone(), transition });
+        }
+        for (state, count) in BreakerState::ALL.into_iter().zip(&mut self.transitions) {
+            *count += u64::from(state == to);
+        }
+        for (state, number) in
+            [(BreakerState::Open, &mut self.open), (BreakerState::HalfOpen, &mut self.half_open)]
+        {
+            *number -= usize::from(from == state && *number > 0);
+            *number += usize::from(to == state);
+        }
+    }
+
+    /// So many requests a host's connections can carry at once now, at least one.
+    pub fn set_cap(&mut self, key: HostKey, cap: u32) {
+        if let Some(host) = self.host(key) {
+            host.cap = cap.max(1);
+        }
+        self.list(key);
     }
 
     /// `subscription` has something to send and may. It must not be in line already.
@@ -119,12 +219,13 @@ impl Turns {
         self.list(key);
     }
 
+    /// Puts a host into the circle where it has something to send and room for it.
     fn list(&mut self, key: HostKey) {
-        let cap = self.cap;
         if let Some(host) = self.host(key)
             && !host.listed
             && !host.ready.is_empty()
-            && host.in_flight < cap
+            && host.has_room()
+            && host.due.is_none()
         {
             host.listed = true;
             self.circle.push_back(key);
@@ -132,30 +233,65 @@ impl Turns {
     }
 
     /// The host and subscription whose turn it is. It stays first in its host's line.
-    pub fn front(&mut self) -> Option<(HostKey, SubscriptionKey)> {
+    pub fn front(&mut self, now: Mono) -> Option<(HostKey, SubscriptionKey)> {
         while let Some(key) = self.circle.front().copied() {
-            let cap = self.cap;
+            let mut until = None;
             if let Some(host) = self.host(key) {
-                if host.in_flight < cap
-                    && let Some(subscription) = host.ready.front()
-                {
-                    return Some((key, *subscription));
+                match (host.gate(now), host.ready.front()) {
+                    (Gate::Open, Some(subscription)) => return Some((key, *subscription)),
+                    (Gate::Until(at), Some(_)) => until = Some(at),
+                    _ => {}
                 }
                 host.listed = false;
             }
             self.circle.pop_front();
+            if let Some(at) = until {
+                self.wait_until(key, at);
+            }
         }
         None
     }
 
-    /// The front one sent a request; the next host has its turn.
-    pub fn sent(&mut self, key: HostKey) {
-        if let Some(host) = self.host(key) {
-            host.in_flight += 1;
+    fn wait_until(&mut self, key: HostKey, at: Mono) {
+        let old = self.host(key).and_then(|host| host.due.replace(at));
+        if let Some(old) = old {
+            self.due.remove(&(old, key));
         }
+        self.due.insert((at, key));
+    }
+
+    /// When [`Turns::handle_timeout`] has to be called.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Mono> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Time has passed: hosts that waited for it are looked at again. Call it until it gives `None`; what
+    /// it gives is a host whose breaker has changed.
+    pub fn handle_timeout(&mut self, now: Mono) -> Option<(HostKey, Transition)> {
+        while let Some((_, key)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.due.pop_first();
+            let Some(host) = self.host(key) else { continue };
+            host.due = None;
+            let change = host.breaker.handle_timeout(now).map(|change| (host.authority.clone(), change));
+            self.list(key);
+            if let Some((authority, transition)) = change {
+                self.note(&authority, BreakerState::Open, transition);
+                self.forget_if_unused(key);
+                return Some((key, transition));
+            }
+        }
+        None
+    }
+
+    /// The front one sent a request; the next host has its turn. What is given back comes back with
+    /// [`Turns::ended`].
+    pub fn sent(&mut self, key: HostKey, now: Mono) -> Generation {
+        let generation = self.host(key).map(|host| host.start(now)).unwrap_or_default();
         if self.circle.len() > 1 && self.circle.front() == Some(&key) {
             self.circle.rotate_left(1);
         }
+        generation
     }
 
     /// The front subscription of this host has spent its credit: the next one's turn.
@@ -181,14 +317,26 @@ impl Turns {
         }
     }
 
-    /// A request to this host ended.
-    pub fn ended(&mut self, key: HostKey) {
-        if let Some(host) = self.host(key) {
-            debug_assert!(host.in_flight > 0, "more ends than starts at {}", host.authority);
-            host.in_flight = host.in_flight.saturating_sub(1);
+    /// A request to this host ended. Gives what that did to its breaker.
+    pub fn ended(&mut self, key: HostKey, now: Mono, ended: Ended) -> Option<Transition> {
+        let Self { hosts, options, .. } = self;
+        let host = hosts.get_mut(key.0 as usize)?.as_mut()?;
+        debug_assert!(host.in_flight > 0, "more ends than starts at {}", host.authority);
+        host.in_flight = host.in_flight.saturating_sub(1);
+        let before = host.breaker.state();
+        let transition =
+            host.breaker.ended(&options.breaker, now, host.hash, ended.generation, ended.sign, host.cap);
+        let wake = host.breaker.next_wake();
+        if let Some(transition) = transition {
+            let authority = host.authority.clone();
+            self.note(&authority, before, transition);
+            if let Some(at) = wake {
+                self.wait_until(key, at);
+            }
         }
         self.list(key);
         self.forget_if_unused(key);
+        transition
     }
 
     /// Hosts that are known, for tests of boundedness.
@@ -199,48 +347,5 @@ impl Turns {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn authority(host: &str) -> Authority {
-        Authority { tls: false, host: host.into(), port: 80 }
-    }
-
-    #[test]
-    fn hosts_take_turns_and_caps_hold() {
-        let mut turns = Turns::new(2);
-        let (a, b) = (turns.join(&authority("a")), turns.join(&authority("b")));
-        turns.enlist(a, SubscriptionKey(1));
-        turns.enlist(b, SubscriptionKey(2));
-        let mut order = Vec::new();
-        while let Some((host, subscription)) = turns.front() {
-            order.push(subscription.0);
-            turns.sent(host);
-        }
-        assert_eq!(order, [1, 2, 1, 2], "two each, in turn, then both are at their cap");
-        turns.ended(a);
-        assert_eq!(turns.front(), Some((a, SubscriptionKey(1))));
-    }
-
-    #[test]
-    fn a_host_is_forgotten_with_its_last_request() {
-        let mut turns = Turns::new(4);
-        let a = turns.join(&authority("a"));
-        turns.enlist(a, SubscriptionKey(1));
-        assert!(turns.front().is_some());
-        turns.sent(a);
-        turns.leave(a, SubscriptionKey(1));
-        assert_eq!((turns.front(), turns.hosts_len()), (None, 1));
-        turns.ended(a);
-        assert_eq!(turns.hosts_len(), 0);
-    }
-
-    #[test]
-    fn sharing_leaves_room() {
-        let mut turns = Turns::new(32);
-        let a = turns.join(&authority("a"));
-        assert_eq!(turns.share(a), 32);
-        assert_eq!(turns.join(&authority("a")), a);
-        assert_eq!(turns.share(a), 24);
-    }
-}
+#[path = "turns_tests.rs"]
+mod tests;

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::lane::RETRIES_DUE_MAX;
 use super::pages::Read;
 use super::shard::{Action, Shard};
 use crate::model::{Now, Seq, SubscriptionKey};
@@ -32,7 +31,7 @@ impl Shard {
             let Some(row) = self.window.pop_due(now.wall) else { break };
             let (key, seq) = (row.key.subscription, row.key.seq);
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            if !lane.is_active() || lane.retries_due >= RETRIES_DUE_MAX {
+            if !lane.is_open() || lane.retries_due >= lane.retries_due_max() {
                 lane.retries.remove(&seq);
                 lane.parked = lane.heads.is_none();
                 lane.parked_serial = self.journal.last_put();

@@ -1,14 +1,17 @@
 //! Sending: one attempt from a job to its outcome.
 //!
-//! `sign`, `target` and `outcome` decide and are pure. `dns`, `dial`, `pool`, `request` and `h1` own
-//! names, sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
+//! `sign`, `ed25519`, `target`, `proxy` and `outcome` decide and are pure. `dns`, `dial`, `pool`, `request`
+//! and `h1` own names, sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
 //! (see [`pool::Sender::cancel`]), so that no deadline hangs on a runtime's timer.
 //! Deliberately absent: retries of attempts, breakers and rates, which `schedule` and `settle` decide,
 //! and following redirects, which nothing does.
 
+pub mod ed25519;
 pub mod network;
 pub mod outcome;
+pub mod proxy;
 pub mod sign;
+mod special;
 pub mod target;
 pub mod verify;
 

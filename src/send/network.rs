@@ -36,6 +36,13 @@ impl Network {
         Self { address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)), prefix }
     }
 
+    /// For tables: all eight groups.
+    #[must_use]
+    pub const fn v6_whole(groups: [u16; 8], prefix: u8) -> Self {
+        let [a, b, c, d, e, f, g, h] = groups;
+        Self { address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix }
+    }
+
     /// Whether `address` lies in this block. IPv4 and IPv6 never contain each other.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -49,6 +56,21 @@ impl Network {
                 mine.to_bits() & mask == theirs.to_bits() & mask
             }
             _ => false,
+        }
+    }
+
+    /// The first, one in the middle, and the last.
+    #[cfg(test)]
+    pub(super) fn some_addresses(&self) -> [IpAddr; 3] {
+        match self.address {
+            IpAddr::V4(first) => {
+                let rest = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                [0, rest / 2 + 1, rest].map(|n| Ipv4Addr::from_bits(first.to_bits() | (n & rest)).into())
+            }
+            IpAddr::V6(first) => {
+                let rest = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                [0, rest / 2 + 1, rest].map(|n| Ipv6Addr::from_bits(first.to_bits() | (n & rest)).into())
+            }
         }
     }
 

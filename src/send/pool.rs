@@ -18,6 +18,7 @@ use super::dial::Dialer;
 use super::dns::ResolverHandle;
 use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
 use super::job::{self, CancelReason, Flight, Job};
+use super::proxy::Proxy;
 use super::request::{Prepared, PreparedCache, Stamp};
 use super::socket::SCRATCH_LEN;
 use super::target::Egress;
@@ -33,6 +34,8 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct SendOptions {
     pub egress: Egress,
+    /// What everything goes through.
+    pub proxy: Option<Arc<Proxy>>,
     pub trust: Trust,
     /// Over resolving, connecting and the TLS handshake.
     pub connect_timeout: Duration,
@@ -56,6 +59,7 @@ impl SendOptions {
     pub fn new(clock: fn() -> Mono) -> Self {
         Self {
             egress: Egress::default(),
+            proxy: None,
             trust: Trust::built_in(),
             connect_timeout: Duration::from_secs(5),
             max_response_size: 64 * 1024,
@@ -81,7 +85,7 @@ impl Sender {
     #[must_use]
     pub fn new(options: SendOptions, resolver: ResolverHandle) -> Self {
         Self(Rc::new(Pool {
-            dialer: Dialer::new(options.egress.clone(), resolver),
+            dialer: Dialer::new(options.egress.clone(), options.proxy.clone(), resolver, options.clock),
             tls: Tls::new(options.trust.clone()),
             options,
             scratch: Rc::new(RefCell::new(vec![0; SCRATCH_LEN])),
@@ -295,6 +299,7 @@ impl Pool {
     }
 
     fn tick(self: &Rc<Self>, now: Mono) -> Option<Mono> {
+        self.dialer.tick(now);
         loop {
             let late = self.opening.borrow().first_key_value().map(|((until, _), c)| (*until, c.clone()));
             let Some((_, connection)) = late.filter(|(until, _)| *until <= now) else { break };
@@ -307,7 +312,10 @@ impl Pool {
                 },
                 Stage::Connecting => AttemptError {
                     kind: ErrorKind::Connect,
-                    message: format!("cannot connect to {authority} {within}"),
+                    message: format!(
+                        "cannot connect to {authority} {within}{}",
+                        self.dialer.trouble(authority)
+                    ),
                 },
                 Stage::Securing => AttemptError {
                     kind: ErrorKind::Tls,

@@ -14,7 +14,7 @@ use hyper::http::uri::{Parts, PathAndQuery};
 use hyper::{Method, Request, Uri};
 
 use super::host::Host;
-use super::sign::Signers;
+use super::sign::{Signed, Signers};
 use crate::model::event::BODY_PREFIX;
 use crate::model::{AttemptError, ErrorKind, Event, Subscription, UnixMillis};
 
@@ -70,14 +70,15 @@ impl Prepared {
         let target = PathAndQuery::from_maybe_shared(target).map_err(|_| refuse("the callback URL"))?;
         parts.path_and_query = Some(target);
         let uri = Uri::from_parts(parts).map_err(|_| refuse("the callback URL"))?;
-        let signers = Signers::of(&subscription.secrets);
+        let signers = Signers::of(&subscription.secrets, subscription.delivery.signature);
         Ok(Self { version: subscription.version, host, uri, headers, signers })
     }
 
     /// The request of one attempt.
     pub(super) fn request(&self, event: &Event, attempt: u16, stamp: &mut Stamp) -> Request<Body> {
         stamp.text.clear();
-        self.signers.sign_into(stamp.at, event.id(), &stamp.seconds_text, event.body(), &mut stamp.text);
+        let signed = Signed { id: event.id(), timestamp: &stamp.seconds_text, body: event.body() };
+        self.signers.sign_into(stamp.at, &signed, &mut stamp.message, &mut stamp.text);
         let start = BODY_PREFIX.len();
         let id = event.body().slice(start..start + usize::from(event.id_len()));
         let mut headers = self.headers.clone();
@@ -110,6 +111,8 @@ pub(super) struct Stamp {
     seconds_text: String,
     value: HeaderValue,
     text: String,
+    /// Room for what is signed in one piece; as large as the largest event that was.
+    message: Vec<u8>,
 }
 
 impl Stamp {
@@ -120,6 +123,7 @@ impl Stamp {
             seconds_text: "0".to_owned(),
             value: HeaderValue::from_static("0"),
             text: String::new(),
+            message: Vec::new(),
         }
     }
 

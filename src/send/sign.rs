@@ -1,8 +1,8 @@
 //! Signatures by Standard Webhooks 1.0.0: `v1,<base64 HMAC-SHA256>` over `id.timestamp.body`.
 //!
 //! A [`Signer`] holds the HMAC state after the key was mixed in, so that an attempt pays only for its
-//! own bytes. Several signatures (a rotated secret that is still valid, later `v1a`) stand side by side
-//! in one header value, separated by a space. Deliberately absent: making secrets, which needs
+//! own bytes. Several signatures (a rotated secret that is still valid, `v1a` beside `v1`) stand side by
+//! side in one header value, separated by a space: see [`Signers`]. Deliberately absent: making secrets, which needs
 //! randomness, and checking signatures, which is the receiver's work (`verify`).
 
 use std::fmt;
@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Secrets, SigningKeys, UnixMillis};
+use super::ed25519::KeyPair;
+use crate::model::{Secrets, SignatureScheme, UnixMillis};
 
 /// What a secret's text begins with.
 pub const SECRET_PREFIX: &str = "whsec_";
@@ -133,29 +134,69 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// All keys whose signatures a delivery carries, in the order in which they are written: the current ones,
-/// then those that were rotated out, newest first.
+/// One key of either scheme.
 #[derive(Clone, Debug)]
-pub struct Signers(Vec<(Signer, UnixMillis)>);
+enum Key {
+    V1(Signer),
+    V1a(KeyPair),
+}
+
+/// All keys whose signatures a delivery carries, in the order in which they are written: the current ones,
+/// then those that were rotated out, newest first; of one generation `v1` before `v1a`.
+#[derive(Clone, Debug)]
+pub struct Signers(Vec<(Key, UnixMillis)>);
 
 impl Signers {
     #[must_use]
-    pub fn of(secrets: &Secrets) -> Self {
+    pub fn of(secrets: &Secrets, scheme: SignatureScheme) -> Self {
         let current = (&secrets.current, UnixMillis(u64::MAX));
         let previous = secrets.previous.iter().map(|previous| (&previous.keys, previous.expires_at));
-        let signer = |(keys, until): (&SigningKeys, UnixMillis)| (Signer::from_key(&keys.secret), until);
-        Self(std::iter::once(current).chain(previous).map(signer).collect())
+        let mut signers = Vec::with_capacity(1 + secrets.previous.len());
+        for (keys, until) in std::iter::once(current).chain(previous) {
+            if scheme != SignatureScheme::V1a {
+                signers.push((Key::V1(Signer::from_key(&keys.secret)), until));
+            }
+            if scheme != SignatureScheme::V1 {
+                signers.push((Key::V1a(KeyPair::from_seed(&keys.seed)), until));
+            }
+        }
+        Self(signers)
     }
 
     /// Appends the value of `webhook-signature` of an attempt at `now` to `out`: what has expired by then
-    /// does not sign it.
-    pub fn sign_into(&self, now: UnixMillis, id: &str, timestamp: &str, body: &[u8], out: &mut String) {
+    /// does not sign it. `message` is room to work in, so that it need not be found anew each time.
+    pub fn sign_into(&self, now: UnixMillis, signed: &Signed<'_>, message: &mut Vec<u8>, out: &mut String) {
         let start = out.len();
-        for (signer, _) in self.0.iter().filter(|(_, until)| now < *until) {
+        message.clear();
+        for (key, _) in self.0.iter().filter(|(_, until)| now < *until) {
             if out.len() > start {
                 out.push(' ');
             }
-            signer.sign_into(id, timestamp, body, out);
+            match key {
+                Key::V1(signer) => signer.sign_into(signed.id, signed.timestamp, signed.body, out),
+                Key::V1a(pair) => {
+                    if message.is_empty() {
+                        signed.write(message);
+                    }
+                    pair.sign_into(message, out);
+                }
+            }
+        }
+    }
+}
+
+/// What is signed.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    pub id: &'a str,
+    pub timestamp: &'a str,
+    pub body: &'a [u8],
+}
+
+impl Signed<'_> {
+    fn write(&self, message: &mut Vec<u8>) {
+        for part in [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", self.body] {
+            message.extend_from_slice(part);
         }
     }
 }
@@ -165,6 +206,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::SigningKeys;
     use proptest::prelude::*;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -181,23 +223,35 @@ mod tests {
         assert_eq!(out.len(), SIGNATURE_V1_LEN);
     }
 
+    const SIGNED: Signed<'_> = Signed { id: ID, timestamp: "1614265330", body: BODY };
+
     #[test]
     fn several_signatures_stand_side_by_side() {
-        let keys = |secret: &[u8]| SigningKeys { secret: secret.into(), seed: [1; 32] };
+        let keys = |secret: &[u8], seed| SigningKeys { secret: secret.into(), seed: [seed; 32] };
         let old = Secret::parse(SECRET).expect("valid");
-        let mut secrets = Secrets::new(keys(old.as_bytes()));
-        secrets.rotate(keys(&[9; 32]), UnixMillis(1000), Duration::from_millis(10));
-        let signers = Signers::of(&secrets);
-        let mut newest = String::new();
-        Signer::from_key(&[9; 32]).sign_into(ID, "1614265330", BODY, &mut newest);
-        let check = |now, want: &str| {
+        let mut secrets = Secrets::new(keys(old.as_bytes(), 1));
+        secrets.rotate(keys(&[9; 32], 2), UnixMillis(1000), Duration::from_millis(10));
+        let mut v1 = String::new();
+        Signer::from_key(&[9; 32]).sign_into(ID, "1614265330", BODY, &mut v1);
+        let v1a = |seed| {
+            let mut message = Vec::new();
+            SIGNED.write(&mut message);
             let mut out = String::new();
-            signers.sign_into(UnixMillis(now), ID, "1614265330", BODY, &mut out);
-            assert_eq!(out, want, "at {now}");
+            KeyPair::from_seed(&[seed; 32]).sign_into(&message, &mut out);
+            out
         };
-        check(1000, &format!("{newest} {SIGNATURE}"));
-        check(1009, &format!("{newest} {SIGNATURE}"));
-        check(1010, &newest);
+        let check = |scheme, now, want: &[&str]| {
+            let (mut message, mut out) = (b"left from before".to_vec(), String::new());
+            Signers::of(&secrets, scheme).sign_into(UnixMillis(now), &SIGNED, &mut message, &mut out);
+            assert_eq!(out, want.join(" "), "{scheme:?} at {now}");
+        };
+        check(SignatureScheme::V1, 1000, &[&v1, SIGNATURE]);
+        check(SignatureScheme::V1, 1009, &[&v1, SIGNATURE]);
+        check(SignatureScheme::V1, 1010, &[&v1]);
+        check(SignatureScheme::V1a, 1009, &[&v1a(2), &v1a(1)]);
+        check(SignatureScheme::V1a, 1010, &[&v1a(2)]);
+        check(SignatureScheme::Both, 1009, &[&v1, &v1a(2), SIGNATURE, &v1a(1)]);
+        check(SignatureScheme::Both, 1010, &[&v1, &v1a(2)]);
     }
 
     #[test]

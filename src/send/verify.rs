@@ -1,13 +1,14 @@
-//! What a receiver does with the signature of a delivery: Standard Webhooks 1.0.0, scheme `v1`
+//! What a receiver does with the signature of a delivery: Standard Webhooks 1.0.0, schemes `v1` and `v1a`
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 //!
-//! Written apart from signing on purpose: each then tests the other. Deliberately absent: `v1a`
-//! (ed25519), which is passed over like any scheme that is not known.
+//! Written apart from signing on purpose: each then tests the other.
 
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, VerifyingKey};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -17,6 +18,7 @@ use crate::model::UnixMillis;
 pub const TIMESTAMP_TOLERANCE: Duration = Duration::from_secs(300);
 
 const SECRET_PREFIX: &str = "whsec_";
+const PUBLIC_PREFIX: &str = "whpk_";
 
 /// The key bytes of a `whsec_…` secret; `None` where it is none.
 #[must_use]
@@ -36,6 +38,47 @@ pub fn verify(key: &[u8], id: &str, timestamp: &str, body: &[u8], header: &str) 
     signatures
         .filter_map(|text| STANDARD.decode(text).ok())
         .any(|signature| mac.clone().verify_slice(&signature).is_ok())
+}
+
+/// What a receiver checks with: the shared secret for `v1`, or the sender's public key for `v1a`. Signatures
+/// of the other scheme are passed over, like those of any scheme that is not known.
+#[derive(Clone)]
+pub enum Key {
+    Secret(Vec<u8>),
+    Public(VerifyingKey),
+}
+
+impl Key {
+    /// Reads `whsec_…` or `whpk_…`; `None` where it is neither.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let Some(encoded) = text.strip_prefix(PUBLIC_PREFIX) else {
+            return decode_secret(text).map(Self::Secret);
+        };
+        let bytes = STANDARD.decode(encoded).ok()?;
+        VerifyingKey::from_bytes(bytes.as_slice().try_into().ok()?).ok().map(Self::Public)
+    }
+
+    /// Whether one of the signatures in `header` is that of the message.
+    #[must_use]
+    pub fn verify(&self, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
+        match self {
+            Self::Secret(key) => verify(key, id, timestamp, body, header),
+            Self::Public(key) => {
+                let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+                let signatures = header.split_ascii_whitespace().filter_map(|one| one.strip_prefix("v1a,"));
+                signatures
+                    .filter_map(|text| Signature::from_slice(&STANDARD.decode(text).ok()?).ok())
+                    .any(|signature| key.verify_strict(&message, &signature).is_ok())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
 }
 
 /// Whether `timestamp` (unix seconds) is close enough to `now` that the delivery is no replay.
@@ -68,6 +111,35 @@ mod tests {
         check(ID, "1614265331", BODY, SIGNATURE, false);
         check("msg_x", TIMESTAMP, BODY, SIGNATURE, false);
         check(ID, TIMESTAMP, b"{}", SIGNATURE, false);
+    }
+
+    #[test]
+    fn public_vector_of_the_asymmetric_scheme() {
+        const SIGNATURE: &str =
+            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
+        let key = Key::parse("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=").unwrap();
+        let check = |id: &str, body: &[u8], header: &str, want: bool| {
+            assert_eq!(key.verify(id, TIMESTAMP, body, header), want, "{header}");
+        };
+        check(ID, BODY, SIGNATURE, true);
+        check(ID, BODY, &format!("v1,xx v1a,AAAA {SIGNATURE}"), true);
+        check(ID, BODY, &SIGNATURE.replace("v1a", "v1"), false);
+        check(ID, BODY, &SIGNATURE.replace("hn", "hm"), false);
+        check("msg_x", BODY, SIGNATURE, false);
+        check(ID, b"{}", SIGNATURE, false);
+        assert_eq!(format!("{key:?}"), "Key(…)");
+    }
+
+    #[test]
+    fn keys() {
+        let check = |text: &str, want: Option<bool>| {
+            assert_eq!(Key::parse(text).map(|key| matches!(key, Key::Public(_))), want, "{text}");
+        };
+        check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Some(false));
+        check("whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", Some(true));
+        check("whpk_1SiA", None);
+        check("whpk_", None);
+        check("whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc=", None);
     }
 
     #[test]

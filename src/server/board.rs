@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use crate::admin;
 use crate::log::waiting::Waiting;
 use crate::model::{SubscriptionKey, UnixMillis};
-use crate::schedule::Health;
+use crate::schedule::{BreakerState, Health};
 use crate::worker::{Report, UNWELL_MAX};
 
 #[derive(Default)]
@@ -83,7 +83,11 @@ impl admin::Healths for Board {
             last_failure_at: health.last_failure_at,
             pending: health.pending.saturating_add(retries),
             oldest_pending_at: [health.oldest_pending_at, oldest_retry_at].into_iter().flatten().min(),
-            breaker: admin::BreakerState::Closed,
+            breaker: match health.breaker {
+                BreakerState::Closed => admin::BreakerState::Closed,
+                BreakerState::Open => admin::BreakerState::Open,
+                BreakerState::HalfOpen => admin::BreakerState::HalfOpen,
+            },
         }
     }
 }

@@ -10,6 +10,7 @@ mod adapters;
 mod board;
 mod hosts;
 mod housekeeping;
+mod key_file;
 mod observers;
 mod options;
 mod token;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+use self::key_file::KeyFileError;
 use crate::admin::{self, Admin, AdminError, Operator, Readiness};
 use crate::config::Config;
 use crate::ingest;
@@ -31,12 +33,12 @@ use crate::log::guard::StoreError;
 use crate::log::reader::{self, Readers};
 use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
-use crate::registry::{LoadError, Registry};
+use crate::registry::{self, LoadError, Registry, RowError};
 use crate::route::owner;
 use crate::rt::{clock, random};
 use crate::schedule::Shard;
+use crate::send::ResolverHandle;
 use crate::send::tls::TrustError;
-use crate::send::{ResolverHandle, ResolverOptions};
 use crate::telemetry::handles::{ControlMetrics, LogMetrics};
 use crate::telemetry::{Telemetry, TelemetryError};
 use crate::worker::{self, Mailbox, WorkerOptions};
@@ -57,6 +59,8 @@ pub enum ServerError {
     Store(#[from] StoreError),
     #[error("the stored configuration cannot be read")]
     Registry(#[from] LoadError),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     #[error(transparent)]
     Types(#[from] types::TypesError),
     #[error(transparent)]
@@ -111,9 +115,15 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let catalogue = Arc::new(types::catalogue(data_dir, &config.event_types)?);
     let token = token::operator_token(data_dir)?;
 
-    let mut registry = Registry::new(options::registry(config, &catalogue));
-    let rewritten =
-        registry.load(opened.registry_rows.into_iter(), opened.recovered.head.next(), random::bytes())?;
+    let key_file = key_file::path(config.secrets.key_file.as_deref(), data_dir);
+    let vault = key_file::load(&key_file, registry::holds_sealed(&opened.registry_rows))?;
+    let mut registry = Registry::new(options::registry(config, &catalogue, vault));
+    let rewritten = registry
+        .load(opened.registry_rows.into_iter(), opened.recovered.head.next(), random::bytes())
+        .map_err(|error| match error.source {
+            RowError::Sealed => KeyFileError::Wrong { path: key_file }.into(),
+            _ => ServerError::from(error),
+        })?;
     recovery::write_registry_rows(&opened.store, &rewritten)?;
     let workers = options::workers(config);
     let index = Arc::new(ArcSwap::from_pointee(registry.index(workers)));
@@ -137,7 +147,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 
     let readiness = Arc::new(Readiness::new(workers, clock::mono()));
     let board = Arc::new(board::Board::new(workers, Arc::clone(store.waiting())));
-    let resolver = ResolverHandle::start(ResolverOptions::new(clock::mono)).map_err(ServerError::Thread)?;
+    let resolver = ResolverHandle::start(options::resolver(&config)).map_err(ServerError::Thread)?;
     let snapshot = index.load_full();
     let mut threads = Vec::with_capacity(workers);
     for (number, mailbox) in mailboxes.iter().enumerate() {
@@ -184,6 +194,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
         metrics: ControlMetrics::new(),
+        clock: clock::wall,
     });
     let (admin_stop, stopped) = oneshot::channel();
     let admin_thread = admin::start(bound, admin, async {

@@ -69,6 +69,7 @@ pub struct WorkerObserver {
     told: std::cell::Cell<ConnectionCounts>,
     log: LogMetrics,
     expired: std::cell::Cell<(u64, u64)>,
+    transitions: std::cell::Cell<[u64; 3]>,
 }
 
 impl WorkerObserver {
@@ -81,6 +82,7 @@ impl WorkerObserver {
             told: std::cell::Cell::default(),
             log: LogMetrics::new(),
             expired: std::cell::Cell::default(),
+            transitions: std::cell::Cell::default(),
         }
     }
 
@@ -97,6 +99,17 @@ impl WorkerObserver {
 }
 
 impl WorkerObserver {
+    fn breakers(&self, counts: &Counts) {
+        for (gauge, count) in self.metrics.breakers.iter().zip(counts.breakers) {
+            gauge.set(count);
+        }
+        let told = self.transitions.replace(counts.transitions);
+        let counters = self.metrics.breaker_transitions.iter();
+        for ((counter, now), told) in counters.zip(counts.transitions).zip(told) {
+            counter.increment(now - told);
+        }
+    }
+
     fn expired(&self, counts: &Counts) {
         let (retries, cursors) = self.expired.replace((counts.expired_retries, counts.expired_cursors));
         for (family, more) in
@@ -130,6 +143,7 @@ impl Observer for WorkerObserver {
         self.metrics.loop_delay.record(report.loop_delay);
         self.connections(&report.connections);
         self.expired(&report.counts);
+        self.breakers(&report.counts);
         self.board.put(self.worker, report)
     }
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::ingest::{IngestOptions, Limits, server_id};
 use crate::log::options::{LogOptions, Retention};
 use crate::model::{Catalogue, DeliveryOptions, HostRules, OnBlocked, Ordering, SignatureScheme};
-use crate::registry::RegistryOptions;
+use crate::registry::{RegistryOptions, Vault};
 use crate::rt::{clock, random};
 use crate::schedule;
-use crate::send::SendOptions;
-use crate::send::network::Network;
+use crate::send::proxy::Proxy;
 use crate::send::target::Egress;
 use crate::send::tls::{Trust, TrustError, TrustOptions};
+use crate::send::{ResolverOptions, SendOptions};
 use crate::settle::RetryPolicy;
 
 /// Events that wait in one worker's memory at most.
@@ -47,7 +47,7 @@ pub fn log(config: &Config) -> LogOptions {
     }
 }
 
-pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions {
+pub fn registry(config: &Config, catalogue: &Arc<Catalogue>, vault: Vault) -> RegistryOptions {
     RegistryOptions {
         catalogue: Arc::clone(catalogue) as _,
         webhooks_enabled: config.features.webhooks,
@@ -59,6 +59,7 @@ pub fn registry(config: &Config, catalogue: &Arc<Catalogue>) -> RegistryOptions 
             on_blocked: OnBlocked::Block,
             signature: SignatureScheme::V1,
         },
+        vault: Arc::new(vault),
     }
 }
 
@@ -71,6 +72,13 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
             jitter: config.delivery.retry_jitter,
         },
         host_in_flight_max: config.delivery.max_connections_per_host,
+        breaker: schedule::BreakerPolicy {
+            window: config.breaker.window,
+            min_requests: config.breaker.min_requests,
+            failure_ratio: config.breaker.failure_ratio,
+            open: config.breaker.open,
+            open_max: config.breaker.open_max,
+        },
         in_flight_max: IN_FLIGHT_MAX,
         queued_max: QUEUED_MAX,
         queued_bytes_max: QUEUED_BYTES_MAX,
@@ -87,11 +95,13 @@ pub fn trust(config: &Config) -> Result<Trust, TrustError> {
 }
 
 pub fn send(config: &Config, rules: &Arc<HostRules>, trust: &Trust) -> SendOptions {
-    // Both sides check the same syntax; one that only the configuration knows opens nothing.
-    let networks = config.egress.allow_networks.iter();
-    let allow_networks = networks.filter_map(|cidr| cidr.to_string().parse::<Network>().ok()).collect();
     SendOptions {
-        egress: Egress { allow_http: config.egress.allow_http, allow_networks },
+        egress: egress(&config.egress),
+        proxy: config.egress.proxy.as_ref().map(|proxy| {
+            let credentials = proxy.credentials.as_ref();
+            let credentials = credentials.map(|(user, password)| (user.as_str(), password.as_str()));
+            Arc::new(Proxy::new(&proxy.host, proxy.port, credentials))
+        }),
         trust: trust.clone(),
         connect_timeout: config.delivery.connect_timeout,
         max_response_size: config.delivery.max_response_size.bytes(),
@@ -99,6 +109,24 @@ pub fn send(config: &Config, rules: &Arc<HostRules>, trust: &Trust) -> SendOptio
         host_rules: Arc::clone(rules),
         ..SendOptions::new(clock::mono)
     }
+}
+
+/// Both sides check the same syntax; what only the configuration knows opens nothing.
+fn egress(config: &config::Egress) -> Egress {
+    Egress {
+        allow_http: config.allow_http,
+        allow_networks: config
+            .allow_networks
+            .iter()
+            .filter_map(|cidr| cidr.to_string().parse().ok())
+            .collect(),
+        allow_hosts: config.allow_hosts.iter().filter_map(|host| host.0.parse().ok()).collect(),
+        refuse_ports: config.refuse_ports.iter().map(|port| port.0).collect(),
+    }
+}
+
+pub fn resolver(config: &Config) -> ResolverOptions {
+    ResolverOptions { nameservers: config.egress.nameservers.clone(), ..ResolverOptions::new(clock::mono) }
 }
 
 pub fn ingest(config: &Config) -> IngestOptions {

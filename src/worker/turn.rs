@@ -16,6 +16,7 @@ use crossbeam::channel::{Sender as Channel, TrySendError};
 use monoio::{FusionDriver, RuntimeBuilder};
 use tokio::sync::oneshot;
 
+use super::breakers;
 use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
 use crate::log::api::{Input, Request};
@@ -156,6 +157,7 @@ impl Worker {
         let now = clock::now();
         self.shard.handle_timeout(now);
         let more_actions = self.perform();
+        self.shard.take_breaker_changes().iter().for_each(breakers::tell);
         self.settle();
         let ticked = self.sender.tick(now.mono);
         let end = clock::mono();

@@ -21,6 +21,9 @@
 )]
 
 mod http;
+#[allow(dead_code, reason = "the sender's own tests have it say more")]
+#[path = "../../src/send/tests/nameserver.rs"]
+mod nameserver;
 mod process;
 mod receiver;
 mod wait;
@@ -28,10 +31,12 @@ mod wait;
 mod deadline;
 mod delivery;
 mod disk;
+mod egress;
 mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+mod peers_standardwebhooks;
 mod retries;
 mod stop;
 mod weather;

@@ -11,6 +11,7 @@
 )]
 
 mod disk;
+mod limits;
 mod manners;
 mod oracle;
 mod rng;
@@ -29,17 +30,20 @@ fn nothing_is_lost_and_no_rule_is_broken() {
         None => 0..number("SIM_SEEDS").unwrap_or(256),
     };
     let (mut requests, mut crashes, count) = (0, 0, seeds.end - seeds.start);
+    let mut breakers = (0, 0);
     for seed in seeds {
         let plan = Plan { seed, chaos_ms: 30_000 };
         let run = std::panic::catch_unwind(|| {
             let mut world = World::new(&plan);
             world.run();
-            (world.oracle.requests, world.oracle.crashes)
+            let limits = &world.oracle.limits;
+            (world.oracle.requests, world.oracle.crashes, (limits.opened, limits.closed))
         });
         match run {
-            Ok((sent, crashed)) => {
+            Ok((sent, crashed, (opened, closed))) => {
                 requests += sent;
                 crashes += crashed;
+                breakers = (breakers.0 + opened, breakers.1 + closed);
             }
             Err(cause) => {
                 eprintln!("replay with: SIM_SEED={seed} cargo test --no-default-features --test sim");
@@ -47,6 +51,11 @@ fn nothing_is_lost_and_no_rule_is_broken() {
             }
         }
     }
-    println!("{count} seeds: {requests} requests, {crashes} crashes, 0 violations");
-    assert!(count < 10 || (requests > 1000 && crashes > 10), "the simulation does not simulate");
+    let (opened, closed) = breakers;
+    println!(
+        "{count} seeds: {requests} requests, {crashes} crashes, breakers opened {opened} and closed \
+         {closed} times, 0 violations"
+    );
+    let simulates = requests > 1000 && crashes > 10 && opened > 10 && closed > 10;
+    assert!(count < 10 || simulates, "the simulation does not simulate");
 }

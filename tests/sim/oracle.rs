@@ -10,12 +10,12 @@ use postrider::schedule::Counts;
 use postrider::schedule::Send;
 
 use crate::disk::Disk;
+use crate::limits::Limits;
 use crate::manners::Manners;
 
 type Pair = (SubscriptionKey, Seq);
 
-/// Host cap and queue bound as `world` sets them.
-const HOST_MAX: u32 = 4;
+/// Queue bound as `world` sets it.
 const QUEUED_MAX: usize = 160;
 
 pub struct Oracle {
@@ -27,7 +27,7 @@ pub struct Oracle {
     /// In flight now, and whether a crash may have hidden the outcome of an earlier request.
     in_flight: HashMap<Pair, u32>,
     may_repeat: HashSet<Pair>,
-    by_host: HashMap<u64, u32>,
+    pub limits: Limits,
     by_sub: HashMap<SubscriptionKey, u32>,
     watermarks: HashMap<usize, Seq>,
     pub manners: Manners,
@@ -44,7 +44,7 @@ impl Oracle {
             delivered: HashSet::new(),
             in_flight: HashMap::new(),
             may_repeat: HashSet::new(),
-            by_host: HashMap::new(),
+            limits: Limits::new(seed),
             by_sub: HashMap::new(),
             watermarks: HashMap::new(),
             manners: Manners::new(seed),
@@ -61,7 +61,7 @@ impl Oracle {
         self.subs.insert(key, after.cloned());
     }
 
-    pub fn sent(&mut self, now: UnixMillis, send: &Send, host: u64) {
+    pub fn sent(&mut self, now: UnixMillis, send: &Send) {
         self.requests += 1;
         let key = send.subscription.key;
         let pair = (key, send.event.seq);
@@ -79,18 +79,14 @@ impl Oracle {
         let flying = self.in_flight.entry(pair).or_default();
         *flying += 1;
         assert_eq!(*flying, 1, "seed {seed}: {pair:?} is in flight twice");
-        let at_host = self.by_host.entry(host).or_default();
-        *at_host += 1;
-        assert!(*at_host <= HOST_MAX, "seed {seed}: {at_host} requests to host {host}");
         let of_sub = self.by_sub.entry(key).or_default();
         *of_sub += 1;
         let max = send.subscription.delivery.max_in_flight;
         assert!(*of_sub <= max, "seed {seed}: {of_sub} requests of {key:?}, which may have {max}");
     }
 
-    pub fn ended(&mut self, key: SubscriptionKey, seq: Seq, host: u64, error: Option<ErrorKind>) {
+    pub fn ended(&mut self, key: SubscriptionKey, seq: Seq, error: Option<ErrorKind>) {
         self.in_flight.remove(&(key, seq));
-        *self.by_host.get_mut(&host).expect("was sent") -= 1;
         *self.by_sub.get_mut(&key).expect("was sent") -= 1;
         if error.is_none() {
             self.delivered.insert((key, seq));
@@ -108,7 +104,7 @@ impl Oracle {
         };
         self.may_repeat.extend(self.delivered.iter().filter(|pair| !stored(pair)));
         self.in_flight.clear();
-        self.by_host.clear();
+        self.limits.crashed();
         self.by_sub.clear();
         self.watermarks.clear();
     }

@@ -8,16 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider::model::{
     AccountKey, AccountName, AttemptError, CallbackUrl, DeliveryOptions, Epoch, ErrorKind, Event, EventMask,
-    Mono, Now, OnBlocked, Ordering, Outcome, Seq, SignatureScheme, Status, Subscription, SubscriptionId,
-    SubscriptionKey, TypeBit, UnixMillis,
+    HostRule, HostRules, Mono, Now, OnBlocked, Ordering, Outcome, Seq, SignatureScheme, Status, Subscription,
+    SubscriptionId, SubscriptionKey, TypeBit, UnixMillis,
 };
 use postrider::route::{Index, owner};
+use postrider::schedule::breaker::sign;
 use postrider::schedule::order::{Census, holds_order};
 use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
 use postrider::schedule::{Action, FlightId, Options, Read, Settled, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
+use crate::limits::BREAKER;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 
@@ -37,6 +39,11 @@ pub struct Plan {
 const ACCOUNTS: u64 = 3;
 const HOSTS: u64 = 5;
 const TYPES: u8 = 6;
+/// Requests at once to a host that no rule names, and the rule of one host.
+const HOST_MAX: u32 = 4;
+const RULED_HOST: u64 = 3;
+const RULED_MAX: u32 = 2;
+const RULED_RATE: f64 = 30.0;
 const COMMITS_MAX: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(300);
 /// Virtual time after the chaos by which everything must be settled.
@@ -83,6 +90,7 @@ enum Edit {
     Toggle(SubscriptionKey),
     Activate(SubscriptionKey),
     Move(SubscriptionKey),
+    Limit(SubscriptionKey),
     Reorder(SubscriptionKey),
     Delete(SubscriptionKey),
     Disable(SubscriptionKey),
@@ -131,7 +139,14 @@ pub struct World {
     next_key: u64,
     head: Seq,
     chaos_ms: u64,
+    rules: Arc<HostRules>,
     pub oracle: Oracle,
+}
+
+fn rules() -> Arc<HostRules> {
+    let rule =
+        HostRule { max_connections: Some(RULED_MAX), rate_per_second: Some(RULED_RATE), ..HostRule::DEFAULT };
+    Arc::new(HostRules::new([(format!("host{RULED_HOST}.example").as_str(), rule)]))
 }
 
 fn trace() -> Option<(u64, u64)> {
@@ -168,6 +183,7 @@ impl World {
             next_key: 1,
             head: Seq(0),
             chaos_ms: plan.chaos_ms,
+            rules: rules(),
             oracle: Oracle::new(plan.seed),
         };
         world.start();

@@ -150,9 +150,11 @@ fn secrets_are_rotated() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let second = answer.json();
     assert_ne!(second["secret"], first["secret"]);
-    assert!(second["previousExpiresAt"].as_str().is_some_and(|at| at.ends_with('Z')), "{second}");
+    assert_eq!(second["previousExpiresAt"], "2026-11-24T14:49:00.002Z", "{second}");
     assert_eq!(bench.get(&secret), second);
     assert_eq!(bench.get(&path(&sub))["version"], 2);
+    let short = bench.call("POST", &rotate, Some(&json!({"overlapSeconds": 1}))).json();
+    assert_eq!(short["previousExpiresAt"], "2026-11-23T14:49:01.003Z");
     let third = bench.call("POST", &rotate, Some(&json!({"overlapSeconds": 0}))).json();
     assert_ne!(third["secret"], second["secret"]);
     assert_eq!(third["previousExpiresAt"], Value::Null);
@@ -173,6 +175,24 @@ fn secrets_are_rotated() {
     bench.call("GET", &rotate, None).problem(405, "method_not_allowed");
     let nobody = rotate.replace("sub_", "sub_x");
     bench.call("POST", &nobody, None).problem(404, "not_found");
+}
+
+#[test]
+fn public_keys_are_shown_where_they_are_used() {
+    let bench = Bench::new();
+    let sub = create(&bench, "acme", &draft());
+    let secret = format!("{}/secret", path(&sub));
+    assert_eq!(bench.get(&secret)["publicKey"], Value::Null);
+    let mut keys = Vec::new();
+    for scheme in ["v1a", "v1,v1a"] {
+        let patch = json!({"delivery": {"signature": scheme}});
+        assert_eq!(bench.call("PATCH", &path(&sub), Some(&patch)).status, 200);
+        keys.push(bench.get(&secret)["publicKey"].clone());
+    }
+    assert!(keys[0].as_str().is_some_and(|key| key.starts_with("whpk_") && key.len() == 49), "{keys:?}");
+    assert_eq!(keys[0], keys[1], "another scheme is no rotation");
+    let rotated = bench.call("POST", &format!("{secret}/rotate"), None).json();
+    assert_ne!(rotated["publicKey"], keys[0]);
 }
 
 #[test]
@@ -283,5 +303,5 @@ fn probes_need_no_token() {
     assert!(metrics.text.contains("\npostrider_subscriptions 1\n"), "{}", metrics.text);
     assert!(metrics.text.contains("postrider_admin_requests_total{status=\"2xx\"}"));
     assert!(!metrics.text.contains(TOKEN));
-    assert!(anonymous("/").header("content-type").is_some_and(|value| value.starts_with("text/html")));
+    assert_eq!((anonymous("/").status, anonymous("/").header("location")), (303, Some("/console/")));
 }

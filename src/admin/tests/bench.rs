@@ -19,11 +19,13 @@ use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
     Refused, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
 };
-use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions};
+use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions, Vault};
 use crate::telemetry::handles::ControlMetrics;
 use crate::telemetry::tests::local;
 
 pub const TOKEN: &str = "prt_operator";
+/// Changes are made in the milliseconds after this; whoever asks for the time is told a second later.
+pub const STARTED_AT: u64 = 1_795_445_340_000;
 
 /// The registry without a store behind it: what is planned is installed at once.
 pub struct Memory {
@@ -46,7 +48,7 @@ impl Memory {
         let mut random = [0; 64];
         random[32..40].copy_from_slice(&turn.to_be_bytes());
         let mut registry = self.registry.write().expect("lock");
-        let now = UnixMillis(1_795_445_340_000 + turn);
+        let now = UnixMillis(STARTED_AT + turn);
         let plan = registry.plan(change, Seq(head + 1), Seq(0), now, random)?;
         Ok(registry.install(plan))
     }
@@ -128,8 +130,12 @@ impl Bench {
             on_blocked: OnBlocked::Block,
             signature: SignatureScheme::V1,
         };
-        let options =
-            RegistryOptions { catalogue: Arc::clone(&catalogue) as Arc<_>, webhooks_enabled: true, delivery };
+        let options = RegistryOptions {
+            catalogue: Arc::clone(&catalogue) as Arc<_>,
+            webhooks_enabled: true,
+            delivery,
+            vault: Arc::new(Vault::new(&[4; 32])),
+        };
         let registry = Arc::new(RwLock::new(Registry::new(options)));
         let memory = Arc::new(Memory {
             registry: Arc::clone(&registry),
@@ -149,6 +155,7 @@ impl Bench {
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
             metrics,
+            clock: || UnixMillis(STARTED_AT + 1000),
         });
         let bound = bind("127.0.0.1:0").expect("a free port");
         let address = bound.address;

@@ -46,7 +46,7 @@ fn answers_as_told() {
 
 #[test]
 fn signatures() {
-    let key = decode_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let key = Key::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let checked = Receiver { key: Some(key), ..receiver(StatusCode::OK) };
     let body = b"{\"test\": 2432232314}";
     let right = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";

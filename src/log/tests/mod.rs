@@ -39,7 +39,7 @@ use crate::model::{
     AccountName, Attempt, DeliveryOptions, Disposition, EventId, EventMask, Mono, NewEvent, Now, OnBlocked,
     Seq, SignatureScheme, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis,
 };
-use crate::registry::{Change, Changed, Draft, Registry, RegistryOptions, Selectors};
+use crate::registry::{Change, Changed, Draft, Registry, RegistryOptions, Selectors, Vault};
 use crate::route::Index;
 use crate::settle::Settlement;
 
@@ -80,7 +80,12 @@ fn registry() -> Registry {
         on_blocked: OnBlocked::Block,
         signature: SignatureScheme::V1,
     };
-    Registry::new(RegistryOptions { catalogue: Arc::new(Types), webhooks_enabled: true, delivery })
+    Registry::new(RegistryOptions {
+        catalogue: Arc::new(Types),
+        webhooks_enabled: true,
+        delivery,
+        vault: Arc::new(Vault::new(&[4; 32])),
+    })
 }
 
 /// A worker's mailbox that keeps everything.

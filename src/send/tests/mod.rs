@@ -2,10 +2,12 @@
 
 mod answers;
 mod connections;
+mod dialing;
 mod dns;
 mod names;
 mod nameserver;
 mod pki;
+mod proxy;
 mod server;
 mod throughput;
 mod tls;
@@ -49,7 +51,7 @@ pub(super) fn on_runtime<T>(test: impl Future<Output = T>) -> T {
 pub(super) fn options() -> SendOptions {
     let mut options = SendOptions::new(clock);
     let allow_networks = vec!["127.0.0.0/8".parse().expect("valid")];
-    options.egress = Egress { allow_http: true, allow_networks };
+    options.egress = Egress { allow_http: true, allow_networks, ..Egress::default() };
     options
 }
 
@@ -155,7 +157,15 @@ impl Peer {
 pub(super) fn receiver(
     script: impl Fn(Peer) + Send + Sync + 'static,
 ) -> (SocketAddr, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    receiver_at(("127.0.0.1", 0), script)
+}
+
+/// The same at an address of the test's choice.
+pub(super) fn receiver_at(
+    address: (&str, u16),
+    script: impl Fn(Peer) + Send + Sync + 'static,
+) -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind(address).expect("bind");
     let address = listener.local_addr().expect("address");
     let (note, notes) = mpsc::channel();
     let script = Arc::new(script);

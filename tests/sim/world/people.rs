@@ -15,6 +15,10 @@ impl World {
         CallbackUrl::parse(&format!("http://host{host}.example/hook")).expect("valid")
     }
 
+    fn rate(&mut self) -> f64 {
+        f64::from(5 + u32::try_from(self.rng.below(60)).expect("small"))
+    }
+
     pub(super) fn change(&mut self, edit: Edit) {
         let next = self.disk.head().next();
         let (key, before) = match edit {
@@ -23,6 +27,7 @@ impl World {
             | Edit::Toggle(key)
             | Edit::Activate(key)
             | Edit::Move(key)
+            | Edit::Limit(key)
             | Edit::Reorder(key)
             | Edit::Delete(key)
             | Edit::Disable(key) => match self.subs.get(&key).cloned() {
@@ -56,6 +61,7 @@ impl World {
                 after.begin_epoch(next, mask, Seq(0));
             }
             Edit::Move(_) => after.callback_url = self.url(),
+            Edit::Limit(_) => after.delivery.rate_per_second = self.rng.chance(70).then(|| self.rate()),
             Edit::Reorder(_) => {
                 let fresh = self.make(key, next).delivery;
                 (after.delivery.ordering, after.delivery.on_blocked) = (fresh.ordering, fresh.on_blocked);
@@ -78,6 +84,10 @@ impl World {
             )
         });
         self.oracle.changed(key, after.as_ref());
+        for sub in before.iter().chain(&after) {
+            let host = sub.callback_url.authority().host[4..5].parse().expect("host number");
+            self.oracle.limits.moved(host);
+        }
         for worker in 0..self.workers.len() {
             let change = (before.clone(), after.clone());
             self.push(worker, In::Changed(vec![change], Arc::clone(&self.index)));
@@ -101,7 +111,7 @@ impl World {
             delivery: DeliveryOptions {
                 timeout: TIMEOUT,
                 max_in_flight: 1 + u32::try_from(self.rng.below(6)).expect("small"),
-                rate_per_second: None,
+                rate_per_second: self.rng.chance(30).then(|| self.rate()),
                 ordering: if self.rng.chance(50) { Ordering::Fifo } else { Ordering::None },
                 on_blocked: *self.rng.pick(&[OnBlocked::Block, OnBlocked::Skip, OnBlocked::Park]),
                 signature: SignatureScheme::V1,

@@ -29,11 +29,12 @@ impl World {
             Edit::Create
         } else {
             let key = *self.rng.pick(&keys);
-            match self.rng.below(12) {
+            match self.rng.below(14) {
                 0..=2 => Edit::Mask(key),
                 3..=5 => Edit::Toggle(key),
                 6..=8 => Edit::Move(key),
-                9..=10 => Edit::Reorder(key),
+                9..=10 => Edit::Limit(key),
+                11..=12 => Edit::Reorder(key),
                 _ => Edit::Delete(key),
             }
         };

@@ -15,11 +15,12 @@ impl World {
                     schedule: [100, 1_000, 45_000, 70_000].map(Duration::from_millis).to_vec(),
                     jitter: 0.2,
                 },
-                host_in_flight_max: 4,
+                host_in_flight_max: HOST_MAX,
+                breaker: BREAKER,
                 in_flight_max: 12,
                 queued_max: 160,
                 queued_bytes_max: 1 << 20,
-                host_rules: Arc::default(),
+                host_rules: Arc::clone(&self.rules),
             };
             let lagging: Vec<_> = self
                 .disk
@@ -89,6 +90,7 @@ impl World {
             self.workers[at].shard.handle_committed(&events, None);
         }
         self.workers[at].shard.handle_timeout(now);
+        self.hear_breakers(at);
         while let Some(action) = self.workers[at].shard.poll_action(now) {
             self.perform(at, action);
         }
@@ -103,6 +105,13 @@ impl World {
         } else if let Some(wake) = worker.shard.next_wake(now) {
             let wait = (wake.0 / 1_000_000).saturating_sub(self.now_ms) + 1;
             self.turn_in(at, wait);
+        }
+    }
+
+    fn hear_breakers(&mut self, at: usize) {
+        for change in self.workers[at].shard.take_breaker_changes() {
+            let host = change.host.host[4..5].parse().expect("host number");
+            self.oracle.limits.changed(self.now_ms, (at, host), &change.transition);
         }
     }
 
@@ -140,7 +149,13 @@ impl World {
                 self.note(send.subscription.key, Some(send.event.seq), || {
                     format!("worker {at} sends {send:?}")
                 });
-                self.oracle.sent(now, &send, host);
+                self.oracle.sent(now, &send);
+                let (max, rate) =
+                    if host == RULED_HOST { (RULED_MAX, Some(RULED_RATE)) } else { (HOST_MAX, None) };
+                let limits = &mut self.oracle.limits;
+                limits.sent(self.now_ms, (at, host), send.id, max, rate);
+                let key = send.subscription.key;
+                limits.of_subscription(self.now_ms, key, send.subscription.delivery.rate_per_second);
                 let place = (Arc::clone(&send.subscription), send.event.seq, host);
                 let old = self.workers[at].flights.insert(send.id, place);
                 assert!(old.is_none(), "seed {}: two flights of one id", self.oracle.seed);
@@ -204,7 +219,8 @@ impl World {
             response: None,
         };
         self.note(key, Some(seq), || format!("worker {at} hears {receiver:?}"));
-        self.oracle.ended(key, seq, host, kind);
+        self.oracle.ended(key, seq, kind);
+        self.oracle.limits.ended(self.now_ms, (at, host), id, sign(&outcome));
         let now = self.now();
         match self.workers[at].shard.handle_outcome(now, id, outcome) {
             Some(Settled::Dead) => self.oracle.manners.died((key, seq)),
@@ -214,6 +230,7 @@ impl World {
             }
             Some(Settled::Delivered { .. } | Settled::Orphan) | None => {}
         }
+        self.hear_breakers(at);
         self.wake(at);
     }
 }

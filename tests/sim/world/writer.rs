@@ -70,6 +70,7 @@ impl World {
         }
         for released in &settlement.released {
             self.note(released.subscription, None, || format!("worker {worker} releases {released:?}"));
+            self.oracle.limits.released(released.subscription);
         }
         let released = settlement.released.clone();
         self.disk.settle(settlement);

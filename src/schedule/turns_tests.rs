@@ -1,0 +1,140 @@
+//! Turns between hosts, and what takes a host out of them.
+
+use super::*;
+use crate::model::{ErrorKind, HostRule};
+use crate::schedule::breaker::Fault;
+
+fn turns(in_flight_max: u32) -> Turns {
+    Turns::new(HostOptions {
+        in_flight_max,
+        workers: 1,
+        breaker: BreakerPolicy {
+            window: Duration::from_secs(30),
+            min_requests: 2,
+            failure_ratio: 0.5,
+            open: Duration::from_secs(5),
+            open_max: Duration::from_secs(60),
+        },
+        rules: Arc::default(),
+    })
+}
+
+const NOW: Mono = Mono(0);
+
+fn end(turns: &mut Turns, host: HostKey, generation: Generation, sign: Sign) -> Option<Transition> {
+    turns.ended(host, NOW, Ended { generation, sign })
+}
+
+fn authority(host: &str) -> Authority {
+    Authority { tls: false, host: host.into(), port: 80 }
+}
+
+#[test]
+fn hosts_take_turns_and_caps_hold() {
+    let mut turns = turns(2);
+    let a = turns.join(&authority("a"), SubscriptionKey(1));
+    let b = turns.join(&authority("b"), SubscriptionKey(2));
+    turns.enlist(a, SubscriptionKey(1));
+    turns.enlist(b, SubscriptionKey(2));
+    let (mut order, mut started) = (Vec::new(), Vec::new());
+    while let Some((host, subscription)) = turns.front(NOW) {
+        order.push(subscription.0);
+        started.push((host, turns.sent(host, NOW)));
+    }
+    assert_eq!(order, [1, 2, 1, 2], "two each, in turn, then both are at their cap");
+    end(&mut turns, a, started[0].1, Sign::Well);
+    assert_eq!(turns.front(NOW), Some((a, SubscriptionKey(1))));
+}
+
+#[test]
+fn a_host_is_forgotten_with_its_last_request() {
+    let mut turns = turns(4);
+    let a = turns.join(&authority("a"), SubscriptionKey(1));
+    turns.enlist(a, SubscriptionKey(1));
+    assert!(turns.front(NOW).is_some());
+    let generation = turns.sent(a, NOW);
+    turns.leave(a, SubscriptionKey(1));
+    assert_eq!((turns.front(NOW), turns.hosts_len()), (None, 1));
+    end(&mut turns, a, generation, Sign::Well);
+    assert_eq!((turns.hosts_len(), turns.next_wake()), (0, None));
+}
+
+#[test]
+fn sharing_leaves_room() {
+    let mut turns = turns(32);
+    let a = turns.join(&authority("a"), SubscriptionKey(1));
+    assert_eq!(turns.share(a), 32);
+    assert_eq!(turns.join(&authority("a"), SubscriptionKey(2)), a);
+    assert_eq!(turns.share(a), 24);
+    turns.set_cap(a, 200);
+    assert_eq!(turns.share(a), 150);
+}
+
+#[test]
+fn an_open_breaker_takes_its_host_out_of_the_circle() {
+    let mut turns = turns(8);
+    let a = turns.join(&authority("a"), SubscriptionKey(1));
+    turns.enlist(a, SubscriptionKey(1));
+    let ill = Sign::Ill(Fault { kind: ErrorKind::Connect, status: None });
+    let started: Vec<_> = (0..3).map(|_| turns.sent(a, NOW)).collect();
+    assert_eq!(end(&mut turns, a, started[0], ill), None);
+    assert_eq!(end(&mut turns, a, started[1], ill).expect("opens").to, BreakerState::Open);
+    assert_eq!((turns.front(NOW), turns.breakers()), (None, [0, 1, 0]));
+    let at = turns.next_wake().expect("it half-opens");
+    assert_eq!(turns.handle_timeout(Mono(at.0 - 1)), None);
+    let (host, transition) = turns.handle_timeout(at).expect("now");
+    assert_eq!((host, transition.to), (a, BreakerState::HalfOpen));
+    assert_eq!((turns.breakers(), turns.next_wake()), ([0, 0, 1], None));
+    assert!(turns.front(at).is_some(), "the probe");
+    let probe = turns.sent(a, at);
+    assert_eq!(turns.front(at), None);
+    assert_eq!(end(&mut turns, a, started[2], ill), None, "an old one is no probe");
+    assert_eq!(end(&mut turns, a, probe, Sign::Well).expect("closes").to, BreakerState::Closed);
+    assert!(turns.front(at).is_some());
+    turns.leave(a, SubscriptionKey(1));
+    assert_eq!((turns.breakers(), turns.hosts_len()), ([0, 0, 0], 0));
+    let changes: Vec<_> = turns.take_changes().iter().map(|change| change.transition.to).collect();
+    assert_eq!(changes, [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed]);
+    assert_eq!(turns.transitions(), [1, 1, 1]);
+}
+
+#[test]
+fn leaving_and_coming_back_does_not_get_round_a_breaker() {
+    let mut turns = turns(8);
+    let a = turns.join(&authority("a"), SubscriptionKey(1));
+    let ill = Sign::Ill(Fault { kind: ErrorKind::Connect, status: None });
+    for _ in 0..2 {
+        let started = turns.sent(a, NOW);
+        end(&mut turns, a, started, ill);
+    }
+    turns.leave(a, SubscriptionKey(1));
+    assert_eq!(turns.join(&authority("a"), SubscriptionKey(2)), a);
+    assert_eq!(turns.breaker(a), BreakerState::Open);
+    turns.leave(a, SubscriptionKey(2));
+    let at = turns.next_wake().expect("then it is forgotten");
+    assert!(turns.handle_timeout(at).is_some());
+    assert_eq!((turns.breakers(), turns.hosts_len()), ([0, 0, 0], 0));
+    assert_eq!(turns.take_changes().last().map(|change| change.transition.why), Some(Why::Forgotten));
+}
+
+#[test]
+fn a_host_waits_for_its_tokens() {
+    let mut turns = turns(8);
+    let rule = HostRule { rate_per_second: Some(2.0), ..HostRule::DEFAULT };
+    turns.options.rules = Arc::new(HostRules::new([("a", rule)]));
+    let a = turns.join(&authority("a"), SubscriptionKey(1));
+    let b = turns.join(&authority("b"), SubscriptionKey(2));
+    turns.enlist(a, SubscriptionKey(1));
+    turns.enlist(b, SubscriptionKey(2));
+    let mut starts = [0, 0];
+    while let Some((host, _)) = turns.front(NOW) {
+        let _ = turns.sent(host, NOW);
+        starts[usize::from(host == b)] += 1;
+    }
+    assert_eq!(starts, [1, 8], "one at the rate, the other up to its cap");
+    let at = turns.next_wake().expect("the next token");
+    assert!(at > Mono(500_000_000) && at < Mono(501_000_000));
+    assert_eq!(turns.front(at), None, "not before it is told the time");
+    assert_eq!(turns.handle_timeout(at), None);
+    assert_eq!(turns.front(at), Some((a, SubscriptionKey(1))));
+}
