@@ -144,7 +144,7 @@ impl Registry {
                 self.set_feature(&mut draw, &account, flag, enabled, at, sealer)?;
             }
             Change::CreateToken { account, draft, digest } => {
-                self.create_token(&mut draw, &account, draft, digest, at, &mut entropy)?;
+                self.create_token(&mut draw, &account, draft, digest, at, &mut sealer.entropy)?;
             }
             Change::DeleteToken { account, id } => {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
