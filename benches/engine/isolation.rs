@@ -17,7 +17,7 @@ const HEALTHY: usize = 9;
 const BAR: f64 = 1.2;
 /// Short, so that the one that hangs is tried all the time, with its retries.
 const EAGER: &str = "[delivery]\ntimeout = \"1s\"\nretry_schedule = [\"1s\", \"1s\", \"1s\", \"1s\", \"1s\"]\n\
-                     [breaker]\nmin_requests = 1000000000";
+                     [breaker]\nmin_requests = 1000000";
 
 /// A receiver that answers each request with a body that does not end. A connection has a thread of its own:
 /// the engine opens a bounded number of them.

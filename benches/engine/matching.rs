@@ -43,6 +43,7 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
         },
         secrets: Secrets::new(SigningKeys { secret: [7; 24].into(), seed: [7; 32] }),
         client_identity: None,
+        announced: false,
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),
         version: 1,

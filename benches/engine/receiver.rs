@@ -11,7 +11,7 @@ use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{FusionDriver, RuntimeBuilder};
 use postrider::model::CallbackUrl;
-use postrider::route::owner;
+use postrider::route::Placement;
 
 /// Bytes of a request at most.
 const REQUEST_LEN_MAX: usize = 64 << 10;
@@ -46,7 +46,7 @@ impl Receiver {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
             let parsed = CallbackUrl::parse(&url).expect("a URL");
-            let worker = owner(parsed.authority(), workers);
+            let worker = Placement::from(workers).owner_of_host(parsed.authority());
             listeners[worker].get_or_insert(listener);
             if urls[worker].is_empty() {
                 urls[worker] = url;

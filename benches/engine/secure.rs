@@ -21,7 +21,7 @@ use monoio::io::IntoPollIo as _;
 use monoio::{FusionDriver, RuntimeBuilder};
 use monoio_compat::hyper::MonoioExecutor;
 use postrider::model::CallbackUrl;
-use postrider::route::owner;
+use postrider::route::Placement;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -92,7 +92,8 @@ impl Receiver {
         while listeners.iter().any(Option::is_none) {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             let url = format!("https://{}/hook", listener.local_addr().expect("an address"));
-            let worker = owner(CallbackUrl::parse(&url).expect("a URL").authority(), workers);
+            let worker =
+                Placement::from(workers).owner_of_host(CallbackUrl::parse(&url).expect("a URL").authority());
             if listeners[worker].is_none() {
                 (listeners[worker], urls[worker]) = (Some(listener), url);
             }

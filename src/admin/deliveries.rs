@@ -157,7 +157,8 @@ impl Search {
         catalogue: &Catalogue,
         event: &Event,
     ) -> Result<Option<Place>, QueryError> {
-        for sub in self.subscriptions.iter().filter(|sub| sub.wants(event.type_bit, event.seq)) {
+        let wants = |sub: &Subscription| sub.wants(event.type_bit, event.seq) && !event.is_about(&sub.id);
+        for sub in self.subscriptions.iter().filter(|sub| wants(sub)) {
             let before = |(seq, key): Place| event.seq > seq || (event.seq == seq && sub.key <= key);
             if self.after.is_some_and(before) {
                 continue;
@@ -328,7 +329,8 @@ pub async fn attempts(
         })
         .await?;
     let (event, attempts) = found.ok_or_else(Problem::not_found)?;
-    if attempts.is_empty() && !sub.wants(event.type_bit, event.seq) {
+    let wants = sub.wants(event.type_bit, event.seq) && !event.is_about(&sub.id);
+    if attempts.is_empty() && !wants {
         return Err(Problem::not_found());
     }
     let count = attempts.len();

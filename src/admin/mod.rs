@@ -10,6 +10,7 @@
 mod accounts;
 mod auth;
 mod body;
+mod certificate;
 mod console;
 mod deliveries;
 mod event_types;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::certificate::CertificateView;
 use super::ports::Health;
 use crate::model::{Subscription, UnixMillis};
 use crate::registry::{MASKED, Word};
@@ -19,6 +20,7 @@ pub struct SubscriptionView {
     status: &'static str,
     disabled_reason: Option<&'static str>,
     delivery: DeliveryView,
+    client_certificate: Option<CertificateView>,
     /// Filters come with a later version; clients may rely on the field.
     filter: Option<()>,
     health: HealthView,
@@ -80,6 +82,7 @@ impl SubscriptionView {
                 on_blocked: sub.delivery.on_blocked.word(),
                 signature: sub.delivery.signature.word(),
             },
+            client_certificate: sub.client_identity.as_deref().map(CertificateView::new),
             filter: None,
             health: HealthView {
                 state: health.state.as_str(),

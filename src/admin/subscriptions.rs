@@ -16,9 +16,10 @@ use super::query::RawQuery;
 use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::SubscriptionView;
-use crate::model::{SignatureScheme, Subscription, SubscriptionId, UnixMillis};
-use crate::registry::{Change, ChangeError, Changed, Draft, Patch, parse_overlap, secret_text};
+use crate::model::{ClientIdentity, SignatureScheme, Subscription, SubscriptionId, UnixMillis};
+use crate::registry::{Change, ChangeError, Changed, Draft, Field, Patch, parse_overlap, secret_text};
 use crate::send::ed25519::KeyPair;
+use crate::send::tls::{IdentityError, check_identity};
 
 fn view(admin: &Admin, sub: &Subscription) -> SubscriptionView {
     SubscriptionView::new(sub, admin.healths.health(sub.key))
@@ -84,6 +85,9 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let account = path.new_account()?;
     let draft = Draft::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    if let Some(identity) = &draft.client_identity {
+        showable(identity)?;
+    }
     let changed = admin.change(Change::CreateSubscription { account, draft }).await?;
     let sub = after(&changed)?;
     let mut response = shown(&admin, sub);
@@ -108,10 +112,28 @@ pub async fn patch(
 ) -> Result<Response, Problem> {
     let sub = path.subscription(&admin)?;
     let if_match = if_match(&headers, &sub)?;
-    let patch = Patch::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    let mut patch = Patch::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
+    if let Field::Set(given) = &patch.client_identity {
+        let stored = sub.client_identity.as_deref();
+        let identity = given.complete(stored).map_err(|error| Problem::invalid(vec![error]))?;
+        showable(&identity)?;
+        // The very pair that was checked, should the stored key be another by the time it is decided.
+        patch.client_identity = Field::Set(identity.into());
+    }
     let (account, id) = (sub.account_name.clone(), sub.id.clone());
     let changed = admin.change(Change::PatchSubscription { account, id, patch, if_match }).await?;
     Ok(shown(&admin, after(&changed)?))
+}
+
+/// Whether the TLS library takes a client certificate with its key.
+fn showable(identity: &ClientIdentity) -> Result<(), Problem> {
+    check_identity(identity).map_err(|error| {
+        let field = match error {
+            IdentityError::Certificate => "clientCertificate.certificate",
+            IdentityError::Key | IdentityError::Pair => "clientCertificate.key",
+        };
+        Problem::field(field, error.to_string())
+    })
 }
 
 pub async fn delete(

@@ -43,6 +43,9 @@ pub(super) fn run(config: Option<&Path>) -> Done {
     if let Some(file) = server.token().file() {
         tracing::info!(file = %file.display(), "the operator's token is in this file");
     }
+    if let Some(file) = server.made_key_file() {
+        tracing::info!(file = %file.display(), "made the key file: keep a copy of it apart from backups");
+    }
     let handle = signals.handle();
     // A thread that has died by a fault takes the process with it: better restarted than half alive.
     let fault = std::thread::scope(|scope| {

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn proxies() {
-        let check = |text: &str, want: Option<(&str, u16, Option<(&str, &str)>)>| {
+        type Parts<'a> = (&'a str, u16, Option<(&'a str, &'a str)>);
+        let check = |text: &str, want: Option<Parts<'_>>| {
             let read = Proxy::parse(text);
             let parts = read.as_ref().map(|proxy| {
                 let credentials =

@@ -35,12 +35,14 @@ pub trait Types {
 
 impl Types for Catalogue {
     fn resolve(&self, name: &str) -> Option<(TypeBit, &str)> {
-        let bit = Catalogue::resolve(self, name)?;
+        // The engine's own are sent by nobody.
+        let bit = Catalogue::resolve(self, name).filter(|bit| !bit.is_operational())?;
         Some((bit, self.id(bit)?))
     }
 
     fn nearest(&self, name: &str) -> Option<&str> {
         Catalogue::nearest(self, name)
+            .filter(|near| self.resolve(near).is_some_and(|bit| !bit.is_operational()))
     }
 }
 

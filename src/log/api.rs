@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub use crate::model::Refused;
-use crate::model::{Event, NewEvent, Seq, SubscriptionKey};
+use crate::model::{Event, NewEvent, Seq, SubscriptionKey, UnixMillis};
 use crate::registry::{Change, ChangeError, Changed};
 use crate::route::Index;
 pub use crate::schedule::pages::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
@@ -93,6 +93,8 @@ pub struct Recovered {
     pub watermark: Seq,
     /// Cursors of lagging subscriptions.
     pub lagging: Vec<(SubscriptionKey, Seq)>,
+    /// Since when subscriptions have seen nothing but failure.
+    pub failing: Vec<(SubscriptionKey, UnixMillis)>,
     pub retries_waiting: u64,
     pub dead_letters: u64,
 }

@@ -68,7 +68,8 @@ impl Floors {
                 | Key::Minute { .. }
                 | Key::Events { .. }
                 | Key::Retry(_)
-                | Key::Lagging { .. },
+                | Key::Lagging { .. }
+                | Key::Failing { .. },
             )
             | Err(_) => false,
         }

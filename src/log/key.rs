@@ -51,6 +51,8 @@ pub enum Key {
     Retry(RetryKey),
     /// `lagging`
     Lagging { subscription: SubscriptionKey },
+    /// `lagging`: since when it has seen nothing but failure.
+    Failing { subscription: SubscriptionKey },
     /// `dead`
     Dead { subscription: SubscriptionKey, seq: Seq },
 }
@@ -70,6 +72,7 @@ const ATTEMPTS: u8 = 70;
 const RETRY: u8 = 71;
 const LAGGING: u8 = 72;
 const DEAD: u8 = 73;
+const FAILING: u8 = 74;
 
 /// Bytes that are no key of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,6 +143,7 @@ impl Key {
             Self::Retry(_) => RETRY,
             Self::Lagging { .. } => LAGGING,
             Self::Dead { .. } => DEAD,
+            Self::Failing { .. } => FAILING,
         }
     }
 
@@ -160,7 +164,7 @@ impl Key {
                 put(put(put(key, subscription.0), bucket), serial)
             }
             Self::Retry(at) => put(put(put(key, at.due.0), at.subscription.0), at.seq.0),
-            Self::Lagging { subscription } => put(key, subscription.0),
+            Self::Lagging { subscription } | Self::Failing { subscription } => put(key, subscription.0),
             Self::Dead { subscription, seq } => put(put(key, subscription.0), seq.0),
         }
     }
@@ -194,6 +198,7 @@ impl Key {
                 seq: rest.seq()?,
             }),
             LAGGING => Self::Lagging { subscription: SubscriptionKey(rest.u64()?) },
+            FAILING => Self::Failing { subscription: SubscriptionKey(rest.u64()?) },
             DEAD => Self::Dead { subscription: SubscriptionKey(rest.u64()?), seq: rest.seq()? },
             other => return Err(KeyError::UnknownTag(other)),
         };
@@ -329,6 +334,7 @@ mod tests {
                 seq
             })),
             sub().prop_map(|subscription| Key::Lagging { subscription }),
+            sub().prop_map(|subscription| Key::Failing { subscription }),
             (sub(), seq()).prop_map(|(subscription, seq)| Key::Dead { subscription, seq }),
         ]
     }
@@ -380,6 +386,7 @@ mod tests {
         let retry = RetryKey { due: UnixMillis(6), subscription: sub, seq };
         check(Key::Retry(retry), "47000000000000000600000000000011220000000001020304");
         check(Key::Lagging { subscription: sub }, "480000000000001122");
+        check(Key::Failing { subscription: sub }, "4a0000000000001122");
         check(Key::Dead { subscription: sub, seq }, "4900000000000011220000000001020304");
     }
 

@@ -12,6 +12,8 @@ pub mod record;
 pub mod timeline;
 
 #[cfg(feature = "engine")]
+mod announcing;
+#[cfg(feature = "engine")]
 pub mod api;
 #[cfg(feature = "engine")]
 mod census;

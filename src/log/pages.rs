@@ -15,7 +15,7 @@ use super::record::{RetryValue, decode};
 use super::rows::{EventLoader, events_of, first_of, report_damage, row_start, settled, walk_account};
 use super::store::Store;
 use crate::model::{Event, Seq, Subscription, SubscriptionKey, UnixMillis};
-use crate::route::{Index, owner};
+use crate::route::Index;
 use crate::settle::{RetryKey, RetryRow};
 
 /// Events or index entries that one page looks at, at most: a page of few finds must end, too.
@@ -274,7 +274,7 @@ fn is_for(store: &Store, index: &Index, worker: usize, only: Option<Subscription
     };
     match only {
         Some(only) => key.subscription == only,
-        None => owner(subscription.callback_url.authority(), index.workers()) == worker,
+        None => index.owner(subscription) == worker,
     }
 }
 

@@ -15,7 +15,7 @@ use super::stats::LogStats;
 use super::writer::Writer;
 use crate::model::{Event, Seq};
 use crate::registry::{Changed, Plan};
-use crate::route::{Index, owner};
+use crate::route::Index;
 
 /// One worker, as the writer sees it.
 pub(super) struct Worker {
@@ -31,7 +31,8 @@ pub(super) struct Worker {
 pub(super) enum Doubt {
     Settlements,
     Events(Box<Staged>),
-    Change(Box<Plan>),
+    /// And the event that tells of it.
+    Change(Box<(Plan, Option<Staged>)>),
 }
 
 impl Writer {
@@ -108,6 +109,16 @@ impl Writer {
         changed
     }
 
+    /// A change first, then the event that tells of it: the event is routed by the new index.
+    pub(super) fn install_announced(&mut self, plan: Plan, staged: Option<Staged>) -> Changed {
+        let changed = self.install_change(plan);
+        if let Some(staged) = staged {
+            let events = self.install_events(staged);
+            self.hand_over(events);
+        }
+        changed
+    }
+
     pub(super) fn caught_up(&mut self, worker: usize, position: Seq) {
         let head = self.state.head;
         debug_assert!(position <= head, "a worker is at {position:?}, the log at {head:?}");
@@ -132,7 +143,7 @@ impl Writer {
             }
             for released in settlement.released {
                 let Some(subscription) = index.subscription(released.subscription) else { continue };
-                let to = owner(subscription.callback_url.authority(), index.workers());
+                let to = index.owner(subscription);
                 if let Some(worker) = self.workers.get_mut(to) {
                     worker.outbox.input(Input::Adopt(released));
                     worker.touched = true;
@@ -152,13 +163,14 @@ impl Writer {
                     self.hand_over(events);
                 }
             }
-            Doubt::Change(plan) => {
+            Doubt::Change(change) => {
+                let (plan, staged) = *change;
                 let made = self.store.with(|db| {
                     let Some(row) = plan.rows().first() else { return Ok(false) };
                     Ok(db.get(Family::Meta, &row.key)? == row.value)
                 })?;
                 if made {
-                    let _ = self.install_change(*plan);
+                    let _ = self.install_announced(plan, staged);
                 }
             }
         }

@@ -57,6 +57,7 @@ pub fn open(options: &LogOptions) -> Result<Opened, StoreError> {
             head: state.head,
             watermark: state.watermarks.values().copied().min().unwrap_or_default(),
             lagging: read_lagging(db, &stats)?,
+            failing: read_failing(db, &stats)?,
             retries_waiting: state.counters.retries,
             dead_letters: db.rows_estimate(Family::Dead),
         };
@@ -132,6 +133,7 @@ fn read_meta(
                 | Key::Attempts { .. }
                 | Key::Retry(_)
                 | Key::Lagging { .. }
+                | Key::Failing { .. }
                 | Key::Dead { .. } => {}
             }
         }
@@ -165,6 +167,24 @@ fn read_lagging(db: &Db, stats: &LogStats) -> Result<Vec<(SubscriptionKey, Seq)>
         cursor.next();
     }
     Ok(lagging)
+}
+
+fn read_failing(db: &Db, stats: &LogStats) -> Result<Vec<(SubscriptionKey, UnixMillis)>, StoreError> {
+    let lowest = Key::Failing { subscription: SubscriptionKey(0) };
+    let mut cursor = db.cursor(Family::Lagging, &KeyRange::from(&lowest))?;
+    let mut failing = Vec::new();
+    cursor.first();
+    while let Some((key, value)) = cursor.row()? {
+        if let Ok(Key::Failing { subscription }) = Key::parse(key) {
+            match decode::<UnixMillis>(value) {
+                Ok(since) => failing.push((subscription, since)),
+                // It begins to count anew.
+                Err(error) => report_damage(stats, Family::Lagging, key, &error),
+            }
+        }
+        cursor.next();
+    }
+    Ok(failing)
 }
 
 /// Filters of sealed partitions, ids of the open one. A partition whose sealing was cut short is sealed

@@ -35,6 +35,13 @@ pub(super) fn put_settlement(
         let key = Key::Lagging { subscription: *subscription };
         batch.put(Family::Lagging, key.encode().as_ref(), &encode(cursor)?);
     }
+    for (subscription, since) in &settlement.failing {
+        let key = Key::Failing { subscription: *subscription }.encode();
+        match since {
+            Some(since) => batch.put(Family::Lagging, key.as_ref(), &encode(since)?),
+            None => batch.delete(Family::Lagging, key.as_ref()),
+        }
+    }
     for subscription in &settlement.lagging_delete {
         batch.delete(Family::Lagging, Key::Lagging { subscription: *subscription }.encode().as_ref());
     }
@@ -57,6 +64,7 @@ pub(super) fn delete_retries(batch: &mut Batch<'_>, keys: &[RetryKey], counters:
 /// their window is read.
 pub(super) fn delete_subscription(batch: &mut Batch<'_>, subscription: SubscriptionKey) {
     batch.delete(Family::Lagging, Key::Lagging { subscription }.encode().as_ref());
+    batch.delete(Family::Lagging, Key::Failing { subscription }.encode().as_ref());
     batch.delete_range(Family::Dead, &KeyRange::dead(subscription, Seq(0)));
     batch.delete_range(Family::Attempts, &KeyRange::attempts(subscription, 0, u64::MAX));
 }

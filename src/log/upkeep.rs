@@ -79,6 +79,7 @@ impl Writer {
                 self.stats.failed.store(false, Ordering::Relaxed);
                 tracing::info!("the store takes writes again");
                 // Its failure is dealt with inside.
+                self.commit_events(Vec::new());
                 let _ = self.write(false, |_| Ok(()));
             }
             Err(error) => {

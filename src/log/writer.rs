@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::api::{Outbox, Refused, Request};
 use super::census::Counting;
-use super::commit::{Append, Context, put_registry_rows};
+use super::commit::{Append, put_registry_rows};
 use super::db::{Batch, Family};
 use super::guard::StoreError;
 use super::key::Key;
@@ -242,7 +242,8 @@ impl Writer {
         }
     }
 
-    fn commit_events(&mut self, requests: Vec<Append>) {
+    pub(super) fn commit_events(&mut self, mut requests: Vec<Append>) {
+        requests.extend(self.announcements());
         if requests.is_empty() {
             return;
         }
@@ -253,19 +254,7 @@ impl Writer {
             return;
         }
         let now = (self.options.clock)();
-        let mut staged = {
-            let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
-            let context = Context {
-                store: &self.store,
-                stats: &self.stats,
-                registry: &registry,
-                dedupe: &self.state.dedupe,
-                timeline: &self.state.timeline,
-                head: self.state.head,
-                now: now.wall,
-            };
-            context.stage(requests)
-        };
+        let mut staged = self.stage(requests, now.wall);
         let replies = std::mem::take(&mut staged.replies);
         if !staged.events.is_empty() {
             match self.write(true, |batch| staged.put(batch, now.wall)) {
@@ -310,16 +299,17 @@ impl Writer {
             let next = self.state.head.next();
             registry.plan(change, next, self.store.floor(), now.wall, rt::random::bytes())?
         };
+        let staged = self.stage_event(plan.event(), now.wall);
         if !plan.rows().is_empty()
             && let Err(error) = self.write(true, |batch| {
                 put_registry_rows(batch, plan.rows());
-                Ok(())
+                staged.as_ref().map_or(Ok(()), |staged| staged.put(batch, now.wall))
             })
         {
-            self.failed = Some(Doubt::Change(Box::new(plan)));
+            self.failed = Some(Doubt::Change(Box::new((plan, staged))));
             return Err(Refused::Store(error.to_string()).into());
         }
-        Ok(self.install_change(plan))
+        Ok(self.install_announced(plan, staged))
     }
 
     /// Writes what is pending and what `add` adds, in one piece. Gives the time of the write-ahead log.

@@ -117,8 +117,13 @@ impl Catalogue {
         }
     }
 
-    /// Every type that is not retired, lowest bit first.
+    /// Every type that events can be sent as, lowest bit first.
     pub fn iter(&self) -> impl Iterator<Item = &EventType> {
+        self.all().filter(|event_type| !event_type.bit.is_operational())
+    }
+
+    /// Every type that is not retired, those that the engine makes itself included, lowest bit first.
+    pub fn all(&self) -> impl Iterator<Item = &EventType> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Type(event_type) => Some(&**event_type),
             Slot::Free | Slot::Retired(_) => None,
@@ -126,13 +131,15 @@ impl Catalogue {
     }
 
     /// The types that a selector of a subscription means: an id, a name, an alias, `*`, or `prefix.*`.
-    /// `None` where it means none.
+    /// `None` where it means none. `*` does not mean the engine's own.
     #[must_use]
     pub fn expand(&self, selector: &str) -> Option<EventMask> {
         if let Some(bit) = self.resolve(selector) {
             return Some(EventMask::of([bit]));
         }
-        let wanted = self.iter().filter(|event_type| is_covered(&event_type.id, selector));
+        let wanted = self.all().filter(|event_type| {
+            is_covered(&event_type.id, selector) && !(selector == "*" && event_type.bit.is_operational())
+        });
         let mask = EventMask::of(wanted.map(|event_type| event_type.bit));
         (!mask.is_empty()).then_some(mask)
     }

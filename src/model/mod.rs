@@ -10,6 +10,7 @@ pub mod ids;
 pub mod json;
 pub mod mask;
 pub mod nearest;
+pub mod operational;
 pub mod outcome;
 pub mod refused;
 pub mod secret;

@@ -82,11 +82,17 @@ pub struct DeliveryOptions {
     pub signature: SignatureScheme,
 }
 
-/// A header that the Account Owner wants on each request. The name is lower case and allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A header that the Account Owner wants on each request; its name is allowed. `Debug` never shows the value.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CustomHeader {
     pub name: String,
     pub value: String,
+}
+
+impl fmt::Debug for CustomHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CustomHeader").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A certificate with its key, shown to receivers that ask for one (mTLS). `Debug` never shows the key.
@@ -129,6 +135,8 @@ pub struct Subscription {
     pub delivery: DeliveryOptions,
     pub secrets: Secrets,
     pub client_identity: Option<Arc<ClientIdentity>>,
+    /// That the engine made it inactive was told to others, and its recovery is to be told too.
+    pub announced: bool,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
     /// Goes up by one with each change.
@@ -200,6 +208,7 @@ pub(crate) mod tests {
             },
             secrets: Secrets::new(SigningKeys { secret: [7; 32].into(), seed: [8; 32] }),
             client_identity: None,
+            announced: false,
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),
             version: 1,

@@ -100,7 +100,15 @@ impl CallbackUrl {
             return Err(UrlError::Syntax(violation.description().to_owned()));
         }
         let (written, target) = split(text);
+        if written.contains('%') {
+            return Err(UrlError::Syntax("a host is not percent-encoded".to_owned()));
+        }
         let host: Box<str> = match url.host() {
+            Some(Host::Domain(name)) if has_empty_label(name) => {
+                return Err(UrlError::Syntax(
+                    "the host has two dots in a row, or one at its front".to_owned(),
+                ));
+            }
             Some(Host::Domain(name)) => name.into(),
             Some(Host::Ipv4(address)) => {
                 if !is_plain_ipv4(written) {
@@ -170,6 +178,11 @@ fn request_target(written: &str) -> Box<str> {
     target.into()
 }
 
+/// A name of which DNS has none: only the last dot may have nothing behind it.
+fn has_empty_label(name: &str) -> bool {
+    name.strip_suffix('.').unwrap_or(name).split('.').any(str::is_empty)
+}
+
 /// Whether an IPv4 address is written without any of the standard's IPv4 validation errors, which the
 /// parser does not tell of: octal or hexadecimal parts, parts above 255, an empty part at the end.
 fn is_plain_ipv4(authority: &str) -> bool {
@@ -228,12 +241,16 @@ mod tests {
         check("https://example.com:65536/", "port");
         check("https:\\\\example.com\\", "cleanly");
         check("https://example.com/a b", "cleanly");
-        for zone in ["http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/", "http://fe80::1/"] {
+        for zone in ["http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/"] {
             check(zone, "absolute");
         }
+        check("http://fe80::1/", "port");
         check(" https://example.com/", "cleanly");
         check("https:///example.com/", "cleanly");
         for host in ["0x7f.0.0.1", "0177.0.0.1", "2130706433", "127.0.0.1.", "127.65535", "127.00.0.1"] {
+            check(&format!("http://{host}/"), "cleanly");
+        }
+        for host in ["8.%2E", "ex%61mple.com", "%31.2.3.4", "a..b", ".a", "a..", "8..", "."] {
             check(&format!("http://{host}/"), "cleanly");
         }
         check(&format!("https://example.com/{}", "x".repeat(2048)), "2048");

@@ -9,7 +9,7 @@ use super::state::Account;
 use super::token::{Token, TokenDigest, TokenDraft};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, Refused, Subscription, SubscriptionId, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, NewEvent, Refused, Subscription, SubscriptionId, SubscriptionKey, UnixMillis,
 };
 
 /// A change of the configuration, asked for by a person or by the engine itself.
@@ -40,9 +40,15 @@ pub enum Change {
         if_match: Option<u64>,
     },
     /// The engine gives a receiver up. Nothing where it is inactive already.
+    /// `announce`: subscriptions that ask for it are told.
     Disable {
         key: SubscriptionKey,
         reason: DisabledReason,
+        announce: bool,
+    },
+    /// It delivers again. Nothing where its being disabled was not announced.
+    Recovered {
+        key: SubscriptionKey,
     },
     /// Makes the account, or gives it another name for people.
     PutAccount {
@@ -144,9 +150,15 @@ pub struct Plan {
     pub(super) rows: Vec<Row>,
     pub(super) changed: Changed,
     pub(super) counters: Counters,
+    pub(super) event: Option<NewEvent>,
 }
 
 impl Plan {
+    /// An event that tells of the change: to be written in one piece with its rows.
+    pub fn event(&self) -> Option<&NewEvent> {
+        self.event.as_ref()
+    }
+
     /// What must be durable before the plan is installed. Empty where nothing changes.
     pub fn rows(&self) -> &[Row] {
         &self.rows

@@ -4,15 +4,19 @@
 //! optional field means back to its default. What has no default (`name`, `callbackUrl`, `events`,
 //! `status`) cannot be removed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::field::{Errors, FieldError, Object, integer, kind, quoted, text};
 use super::headers::{self, GivenHeader};
+use super::identity::{self, GivenIdentity};
 use super::selectors::Selectors;
 use super::words::Word;
-use crate::model::{CallbackUrl, DeliveryOptions, OnBlocked, Ordering, SignatureScheme, Status};
+use crate::model::{
+    CallbackUrl, ClientIdentity, DeliveryOptions, OnBlocked, Ordering, SignatureScheme, Status,
+};
 
 /// Characters at most in a subscription's name.
 pub const NAME_CHARS_MAX: usize = 200;
@@ -28,8 +32,17 @@ pub const MAX_IN_FLIGHT_MAX: u32 = 1024;
 pub const RATE_PER_SECOND_MIN: f64 = 0.001;
 pub const RATE_PER_SECOND_MAX: f64 = 100_000.0;
 
-const KNOWN: [&str; 8] =
-    ["callbackUrl", "name", "events", "headers", "description", "status", "delivery", "filter"];
+const KNOWN: [&str; 9] = [
+    "callbackUrl",
+    "name",
+    "events",
+    "headers",
+    "description",
+    "status",
+    "delivery",
+    "clientCertificate",
+    "filter",
+];
 const READ_ONLY: [&str; 7] =
     ["id", "accountId", "disabledReason", "health", "createdAt", "updatedAt", "version"];
 const DELIVERY_KNOWN: [&str; 6] =
@@ -106,6 +119,8 @@ pub struct Patch {
     pub description: Option<String>,
     pub status: Option<Status>,
     pub delivery: DeliveryPatch,
+    /// `Default` removes it.
+    pub client_identity: Field<GivenIdentity>,
 }
 
 impl Patch {
@@ -143,6 +158,12 @@ impl Patch {
                 Some(value) if reset(value) => DeliveryPatch::reset(),
                 Some(value) => read_delivery(value, nulls, errors),
             },
+            client_identity: match object.get("clientCertificate") {
+                None => Field::Absent,
+                // A new subscription may say that it has none.
+                Some(Value::Null) => Field::Default,
+                Some(value) => identity::parse(value, errors).map_or(Field::Absent, Field::Set),
+            },
         })
     }
 }
@@ -159,6 +180,7 @@ pub struct Draft {
     pub status: Status,
     /// `Absent` fields take the engine's defaults.
     pub delivery: DeliveryPatch,
+    pub client_identity: Option<Arc<ClientIdentity>>,
 }
 
 impl Draft {
@@ -173,6 +195,16 @@ impl Draft {
                 }
             }
             let headers = headers::unmask(&patch.headers.unwrap_or_default(), &[], &mut errors);
+            let client_identity = match patch.client_identity {
+                Field::Absent | Field::Default => None,
+                Field::Set(given) => match given.complete(None) {
+                    Ok(identity) => Some(Arc::new(identity)),
+                    Err(FieldError { field, message }) => {
+                        errors.add(field, message);
+                        None
+                    }
+                },
+            };
             Some(Self {
                 name: patch.name?,
                 callback_url: patch.callback_url?,
@@ -181,6 +213,7 @@ impl Draft {
                 description: patch.description.unwrap_or_default(),
                 status: patch.status.unwrap_or(Status::Active),
                 delivery: patch.delivery,
+                client_identity,
             })
         });
         errors.into_result(draft)

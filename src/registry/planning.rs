@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::change::{
     AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange, TokenChange,
 };
-use super::draft::{Draft, NAME_CHARS_MAX, Patch};
+use super::draft::{Draft, Field, NAME_CHARS_MAX, Patch};
 use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
@@ -14,8 +14,8 @@ use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
 use super::{headers, id, rows, token_row};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, Epoch, Secrets, Seq, SigningKeys, Status, Subscription, SubscriptionId,
-    SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Epoch, NewEvent, Secrets, Seq, SigningKeys, Status, Subscription,
+    SubscriptionId, SubscriptionKey, UnixMillis,
 };
 
 /// Random bytes of a new secret.
@@ -41,6 +41,7 @@ struct Draw {
     counters: Counters,
     changed: Changed,
     rows: Vec<Row>,
+    event: Option<NewEvent>,
 }
 
 impl Draw {
@@ -129,7 +130,10 @@ impl Registry {
                 touch(&mut after, at);
                 draw.subscription(Some(before), after, sealer);
             }
-            Change::Disable { key, reason } => self.disable(&mut draw, key, reason, at, sealer)?,
+            Change::Disable { key, reason, announce } => {
+                self.disable(&mut draw, key, (reason, announce), at, sealer)?;
+            }
+            Change::Recovered { key } => self.recovered(&mut draw, key, at, sealer)?,
             Change::PutAccount { account, name } => self.put(&mut draw, &account, name, at)?,
             Change::DeleteAccount { account } => {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
@@ -163,14 +167,15 @@ impl Registry {
     }
 
     fn draw(&self) -> Draw {
-        Draw { counters: self.counters, changed: Changed::default(), rows: Vec::new() }
+        Draw { counters: self.counters, changed: Changed::default(), rows: Vec::new(), event: None }
     }
 
     fn finish(&self, mut draw: Draw) -> Plan {
         if draw.counters != self.counters {
             draw.rows.push(rows::counters(draw.counters));
         }
-        Plan { generation: self.generation, rows: draw.rows, changed: draw.changed, counters: draw.counters }
+        let Draw { counters, changed, rows, event } = draw;
+        Plan { generation: self.generation, rows, changed, counters, event }
     }
 
     fn entry(&self, account: &AccountName) -> Option<&Entry> {
@@ -230,7 +235,8 @@ impl Registry {
             disabled_reason: None,
             delivery: draft.delivery.apply(defaults, defaults),
             secrets: Secrets::new(signing_keys(&mut sealer.entropy)),
-            client_identity: None,
+            client_identity: draft.client_identity,
+            announced: false,
             created_at: at.now,
             updated_at: at.now,
             version: 1,
@@ -297,6 +303,15 @@ impl Registry {
         after.callback_url = patch.callback_url.unwrap_or(after.callback_url);
         after.events = patch.events.unwrap_or(after.events);
         after.description = patch.description.unwrap_or(after.description);
+        match patch.client_identity {
+            Field::Absent => {}
+            Field::Default => after.client_identity = None,
+            Field::Set(given) => {
+                let stored = before.client_identity.as_deref();
+                let identity = given.complete(stored).map_err(|error| ChangeError::Invalid(vec![error]))?;
+                after.client_identity = Some(Arc::new(identity));
+            }
+        }
         after.delivery = patch.delivery.apply(&before.delivery, &self.options.delivery);
         if let Some(status) = patch.status {
             after.status = status;
@@ -321,7 +336,7 @@ impl Registry {
         &self,
         draw: &mut Draw,
         key: SubscriptionKey,
-        reason: DisabledReason,
+        (reason, announce): (DisabledReason, bool),
         at: At,
         sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
@@ -336,7 +351,29 @@ impl Registry {
         let mask = self.mask(owner, &after);
         after.begin_epoch(at.next, mask, at.floor);
         touch(&mut after, at);
+        if announce {
+            draw.event = self.disabled_event(&after, reason, at.now);
+            after.announced |= draw.event.is_some();
+        }
         draw.subscription(Some(before), after, sealer);
+        Ok(())
+    }
+
+    /// The record changes in what nobody sees: it is no new version.
+    fn recovered(
+        &self,
+        draw: &mut Draw,
+        key: SubscriptionKey,
+        at: At,
+        sealer: &mut Sealer<'_>,
+    ) -> Result<(), ChangeError> {
+        let before = self.subscription(key).ok_or(ChangeError::NotFound)?;
+        if before.announced && before.status == Status::Active {
+            let mut after = Subscription::clone(before);
+            after.announced = false;
+            draw.event = self.recovered_event(&after, at.now);
+            draw.subscription(Some(before), after, sealer);
+        }
         Ok(())
     }
 

@@ -67,7 +67,7 @@ fn golden_bytes() {
     check(
         &subscription(&sample(258, "https://example.com/")),
         "030000000000000102",
-        "028cf524ef077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f0000000000006c3bf384ddd943cb090a5650bce666bf925f850dbfe0527d5971ed3be0b8710144b8dc90ba47ebd2175d349204f94ea82269ec3160ac9c1cf4d14a8860d6147815e9d1482e4bbf4a01996e80b233624698d50dd59b961ca2fdbc8c588cd477e15c676fc6cf5921e5c23259bcd7",
+        "028eb609b4077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f000000000000006c3bf384ddd943cb090a5650bce666bf925f850dbfe0527d5971ed3be0b8710144b8dc90ba47ebd2175d349204f94ea82269ec3160ac9c1cf4d14a8860d6147815e9d1482e4bbf4a01996e80b233624698d50dd59b961ca2fdbc8c588cd477e15c676fc6cf5921e5c23259bcd7",
     );
 }
 
@@ -153,6 +153,10 @@ fn the_largest_subscription_fits() {
     sub.epochs = (1..=64)
         .map(|n| Epoch { from: Seq(u64::MAX - 64 + n), mask: EventMask::of((0..=255).map(TypeBit)) })
         .collect();
+    sub.client_identity = Some(Arc::new(ClientIdentity {
+        certificate: "c".repeat(crate::registry::CERTIFICATE_LEN_MAX),
+        key: "k".repeat(crate::registry::CLIENT_KEY_LEN_MAX),
+    }));
     let row = subscription(&sub);
     assert!(row.value.as_ref().expect("set").len() < ROW_LEN_MAX / 2);
     assert_eq!(subscription_back(&row), sub);

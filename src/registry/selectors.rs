@@ -1,6 +1,6 @@
 //! What the registry must know of the catalogue: how a selector such as `user.*` becomes types.
 
-use crate::model::{Catalogue, EventMask};
+use crate::model::{Catalogue, EventMask, TypeBit};
 
 /// Reads the selectors of a subscription's `events`: an id, a seed name, an alias, `*`, or `prefix.*`.
 pub trait Selectors: Send + Sync {
@@ -16,6 +16,11 @@ pub trait Selectors: Send + Sync {
     fn nearest(&self, text: &str) -> Option<&str>;
     /// The types that `feature.integrations.webhooks` gates.
     fn gated_mask(&self) -> EventMask;
+    /// What a type is called.
+    fn id(&self, bit: TypeBit) -> Option<String> {
+        let _ = bit;
+        None
+    }
 }
 
 impl Selectors for Catalogue {
@@ -37,6 +42,10 @@ impl Selectors for Catalogue {
 
     fn gated_mask(&self) -> EventMask {
         self.gated_mask()
+    }
+
+    fn id(&self, bit: TypeBit) -> Option<String> {
+        self.id(bit).map(str::to_owned)
     }
 }
 

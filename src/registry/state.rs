@@ -17,7 +17,7 @@ use crate::model::{
     AccountKey, AccountName, DeliveryOptions, EventMask, Seq, Status, Subscription, SubscriptionId,
     SubscriptionKey, UnixMillis,
 };
-use crate::route::Index;
+use crate::route::{Index, Placement};
 
 /// Gates the Webhooks page and API of an account, and delivery of the gated event types.
 pub const FLAG_WEBHOOKS: &str = "feature.integrations.webhooks";
@@ -109,7 +109,7 @@ impl Registry {
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
                 Ok(Read::Token(token)) => self.put_token(Arc::new(token)),
                 Ok(Read::Subscription(sub, old)) => {
-                    again.extend(self.load_subscription(*sub, old, next, &mut sealer))
+                    again.extend(self.load_subscription(*sub, old, next, &mut sealer));
                 }
                 Ok(Read::Foreign) => {}
                 Err(source) => return Err(LoadError { key, source }),
@@ -202,9 +202,9 @@ impl Registry {
 
     /// The whole index, for the start. Afterwards [`Index::with`] follows each installed change.
     #[must_use]
-    pub fn index(&self, workers: usize) -> Index {
+    pub fn index(&self, placement: impl Into<Placement>) -> Index {
         let parts = self.accounts.iter().map(|(key, entry)| (*key, entry.subscriptions.as_slice()));
-        Index::build(workers, parts)
+        Index::build(placement, parts)
     }
 
     /// Makes a plan true. Call it when [`Plan::rows`] are durable, and before the next plan is made.

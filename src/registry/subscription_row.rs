@@ -73,6 +73,7 @@ struct Record {
     updated_at: u64,
     version: u64,
     epochs: Vec<Epoch>,
+    announced: bool,
     /// A [`Secret`], sealed.
     sealed: Vec<u8>,
 }
@@ -130,6 +131,7 @@ pub(super) fn value(sub: &Subscription, sealer: &mut Sealer<'_>) -> Vec<u8> {
         updated_at: sub.updated_at.0,
         version: sub.version,
         epochs: sub.epochs.clone(),
+        announced: sub.announced,
         sealed: sealer.vault.seal(sealer.entropy.draw(), owner, &encode_part(&secret)),
     };
     encode(VERSION, &record)
@@ -190,6 +192,7 @@ fn open(record: OpenRecord, entropy: &mut Entropy) -> (Record, Secret) {
         updated_at: record.updated_at,
         version: record.version,
         epochs: record.epochs,
+        announced: false,
         sealed: Vec::new(),
     };
     (record, secret)
@@ -251,6 +254,7 @@ fn subscription(
             previous: secret.previous.into_iter().map(previous).collect(),
         },
         client_identity,
+        announced: record.announced,
         created_at: UnixMillis(record.created_at),
         updated_at: UnixMillis(record.updated_at),
         version: record.version,

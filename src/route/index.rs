@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::owner::Placement;
 use super::part::Part;
 use super::table::Table;
 use crate::model::{AccountKey, Seq, Subscription, SubscriptionKey, TypeBit};
@@ -14,7 +15,7 @@ pub const WORKERS_MAX: usize = 64;
 /// An immutable snapshot of who wants what.
 #[derive(Clone)]
 pub struct Index {
-    workers: usize,
+    placement: Placement,
     /// Rises with each change, so that whoever has two snapshots knows the newer one.
     version: u64,
     parts: Table<Part>,
@@ -22,24 +23,19 @@ pub struct Index {
 }
 
 impl Index {
-    /// Nobody wants anything. `workers` is held between 1 and [`WORKERS_MAX`].
+    /// Nobody wants anything.
     #[must_use]
-    pub fn empty(workers: usize) -> Self {
-        Self {
-            workers: workers.clamp(1, WORKERS_MAX),
-            version: 0,
-            parts: Table::default(),
-            by_key: Table::default(),
-        }
+    pub fn empty(placement: impl Into<Placement>) -> Self {
+        Self { placement: placement.into(), version: 0, parts: Table::default(), by_key: Table::default() }
     }
 
     /// The index of all accounts at once.
     #[must_use]
     pub fn build<'s>(
-        workers: usize,
+        placement: impl Into<Placement>,
         accounts: impl Iterator<Item = (AccountKey, &'s [Arc<Subscription>])>,
     ) -> Self {
-        let mut index = Self::empty(workers);
+        let mut index = Self::empty(placement);
         for (account, subscriptions) in accounts {
             index.set(account, subscriptions);
         }
@@ -68,7 +64,13 @@ impl Index {
 
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.workers
+        self.placement.workers()
+    }
+
+    /// The worker that owns this subscription.
+    #[must_use]
+    pub fn owner(&self, subscription: &Subscription) -> usize {
+        self.placement.owner(subscription)
     }
 
     /// The workers that own a subscription wanting this event, as bits.
@@ -103,7 +105,7 @@ impl Index {
         for subscription in subscriptions {
             self.by_key.set(subscription.key.0, Some(Arc::clone(subscription)));
         }
-        let part = (!subscriptions.is_empty()).then(|| Arc::new(Part::new(self.workers, subscriptions)));
+        let part = (!subscriptions.is_empty()).then(|| Arc::new(Part::new(&self.placement, subscriptions)));
         self.parts.set(u64::from(account.0), part);
     }
 }

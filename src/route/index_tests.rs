@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::subscription::tests::sample;
 use crate::model::{Epoch, EventMask};
-use crate::route::{LINEAR_MAX, owner};
+use crate::route::LINEAR_MAX;
 
 fn subscription(key: u64, host: usize, epochs: Vec<(u64, Vec<u8>)>) -> Arc<Subscription> {
     let mut sub = sample(key, &format!("http://h{host}.example/"));
@@ -27,7 +27,7 @@ fn check_against_oracle(index: &Index, accounts: &Accounts, account: u32, bit: T
     for worker in 0..index.workers() {
         let mut want: Vec<u64> = subs
             .iter()
-            .filter(|sub| owner(sub.callback_url.authority(), index.workers()) == worker)
+            .filter(|sub| index.owner(sub) == worker)
             .filter(|sub| sub.wants(bit, seq))
             .map(|sub| sub.key.0)
             .collect();

@@ -10,5 +10,5 @@ mod part;
 mod table;
 
 pub use index::{Index, WORKERS_MAX};
-pub use owner::{hash_of, owner};
+pub use owner::{Placement, hash_of};
 pub use part::LINEAR_MAX;

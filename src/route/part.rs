@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::owner::owner;
+use super::owner::Placement;
 use crate::model::{EventMask, Seq, Subscription, SubscriptionKey, TypeBit};
 
 /// Subscriptions up to which an account has no list per type.
@@ -49,11 +49,11 @@ fn present(sub: &Subscription) -> EventMask {
 }
 
 impl Part {
-    pub fn new(workers: usize, subscriptions: &[Arc<Subscription>]) -> Self {
+    pub fn new(placement: &Placement, subscriptions: &[Arc<Subscription>]) -> Self {
         let mut entries: Vec<Entry> = subscriptions
             .iter()
             .map(|sub| Entry {
-                worker: u8::try_from(owner(sub.callback_url.authority(), workers)).unwrap_or(0),
+                worker: u8::try_from(placement.owner(sub)).unwrap_or(0),
                 subscription: Arc::clone(sub),
             })
             .collect();

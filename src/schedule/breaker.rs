@@ -23,6 +23,8 @@ const BUCKETS: usize = 10;
 const DOUBLINGS_MAX: u8 = 32;
 /// Requests at once after the first probe succeeded.
 const SLOW_START: u32 = 2;
+/// Requests at once at which a slow start is over, where the host gets so many.
+const FULL_SPEED: u32 = 64;
 
 /// When a breaker opens and for how long (`[breaker]`).
 #[derive(Clone, Debug, PartialEq)]
@@ -303,7 +305,7 @@ impl Breaker {
     }
 
     fn speed_up(&mut self, allowed: u32, cap: u32) {
-        if allowed >= cap {
+        if allowed >= cap.min(FULL_SPEED) {
             // The generation goes on: what is under way counts as before.
             self.phase = Phase::Closed;
             self.doublings = 0;

@@ -7,7 +7,7 @@ use super::lane::{Cursor, Lane};
 use super::order::holds_order;
 use super::shard::Shard;
 use crate::model::{Now, Subscription, SubscriptionKey};
-use crate::route::{Index, owner};
+use crate::route::Index;
 use crate::settle::Released;
 
 impl Shard {
@@ -29,9 +29,7 @@ impl Shard {
         before: Option<&Arc<Subscription>>,
         after: Option<&Arc<Subscription>>,
     ) {
-        let mine = |subscription: &Arc<Subscription>| {
-            owner(subscription.callback_url.authority(), self.options.workers) == self.options.worker
-        };
+        let mine = |subscription: &Arc<Subscription>| self.index.owner(subscription) == self.options.worker;
         let (was_mine, is_mine) = (before.is_some_and(mine), after.is_some_and(mine));
         match (before, after) {
             (Some(before), None) if was_mine => self.delete(now, before.key),
@@ -71,6 +69,8 @@ impl Shard {
         if lane.releasing {
             return;
         }
+        self.note_change(now, before, after);
+        let Some(lane) = self.lanes.get(&key) else { return };
         let reordered = lane.heads.is_some() != holds_order(after) && lane.cursor != Cursor::Awaiting;
         if moved {
             self.rehost(key);
@@ -117,6 +117,9 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let old = lane.host;
         lane.in_line = false;
+        if std::mem::take(&mut lane.fresh_waits) {
+            self.turns.fresh_waits(old, key, false);
+        }
         self.turns.leave(old, key);
         lane.host = self.turns.join(lane.subscription.callback_url.authority(), key);
         lane.breaker = self.turns.breaker(lane.host);
@@ -195,9 +198,13 @@ impl Shard {
         self.turns.leave(lane.host, key);
         let cursor = lane.row_wanted().unwrap_or(position).min(position);
         self.journal.put_lagging(now.mono, key, cursor);
+        if lane.condition.has_row() {
+            // It failed where it was.
+            self.journal.failing(now.mono, key, None);
+        }
         self.journal.release(now.mono, Released { subscription: key, cursor });
         if let Some(subscription) = self.index.subscription(key).cloned()
-            && owner(subscription.callback_url.authority(), self.options.workers) == self.options.worker
+            && self.index.owner(&subscription) == self.options.worker
         {
             // It came back while the last requests were in flight.
             self.await_adoption(&subscription);

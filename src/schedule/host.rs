@@ -1,12 +1,22 @@
 //! One receiving host within a shard: who lives on it, what is in flight to it, and whether it may be
-//! sent to now. Four things can forbid it: its cap, its breaker, its rate, and that retries hold too much
-//! of it. The first two and the last end with a request; the rate, and an open breaker, end with time.
+//! sent to now. Its cap, its breaker, its rate and the memory of what is in flight can forbid it. The rate
+//! and an open breaker end with time, the others with a request.
 
 use std::collections::VecDeque;
 
 use super::breaker::{Breaker, Generation};
 use super::bucket::Bucket;
+use super::room::retries_max;
 use crate::model::{Authority, HostRule, Mono, SubscriptionKey};
+
+/// A request that goes out.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub now: Mono,
+    pub retry: bool,
+    /// Of its body.
+    pub bytes: usize,
+}
 
 /// Whether a host may be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +35,14 @@ pub struct Host {
     pub hash: u64,
     /// Subscriptions that can send, in the order of their turns.
     pub ready: VecDeque<SubscriptionKey>,
+    /// Those of the line that have but retries, while retries hold all of the host that they may.
+    held: VecDeque<SubscriptionKey>,
     pub in_flight: u32,
+    /// Of those, how many are retries, and the bytes of the bodies of all.
+    in_flight_retries: u32,
+    in_flight_bytes: usize,
+    /// Lanes in which first attempts wait.
+    fresh_waiting: u32,
     /// Subscriptions that live on this host.
     pub lanes: Vec<SubscriptionKey>,
     /// Whether the host is in the circle.
@@ -48,7 +65,11 @@ impl Host {
             hash: crate::route::hash_of(&authority),
             authority,
             ready: VecDeque::new(),
+            held: VecDeque::new(),
             in_flight: 0,
+            in_flight_retries: 0,
+            in_flight_bytes: 0,
+            fresh_waiting: 0,
             lanes: Vec::new(),
             listed: false,
             due: None,
@@ -64,8 +85,13 @@ impl Host {
         self.in_flight < self.cap && self.breaker.may_start()
     }
 
+    /// `free_bytes`: what may still go out to all hosts together. No host has more than is left for the
+    /// others, so that hosts that hang with large bodies do not stop the rest.
     #[must_use]
-    pub fn gate(&self, now: Mono) -> Gate {
+    pub fn gate(&self, now: Mono, free_bytes: usize) -> Gate {
+        if self.has_room() && self.in_flight_bytes > free_bytes {
+            return Gate::Full;
+        }
         if !self.has_room() {
             return self.breaker.next_wake().map_or(Gate::Full, Gate::Until);
         }
@@ -73,12 +99,64 @@ impl Host {
     }
 
     /// A request is started.
-    pub fn start(&mut self, now: Mono) -> Generation {
+    pub fn start(&mut self, start: Start) -> Generation {
+        let Start { now, retry, bytes } = start;
         self.in_flight += 1;
+        self.in_flight_retries += u32::from(retry);
+        self.in_flight_bytes += bytes;
+        self.admit();
         if let Some(bucket) = &mut self.bucket {
             bucket.take(now);
         }
         self.breaker.started()
+    }
+
+    /// A request ended.
+    pub fn end(&mut self, retry: bool, bytes: usize) {
+        debug_assert!(self.in_flight > 0, "more ends than starts at {}", self.authority);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.in_flight_retries = self.in_flight_retries.saturating_sub(u32::from(retry));
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+        self.admit();
+    }
+
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.in_flight_retries < retries_max(self.cap, self.fresh_waiting > 0)
+    }
+
+    /// First attempts wait in the lane of `subscription`, or no longer.
+    pub fn fresh_waits(&mut self, subscription: SubscriptionKey, waits: bool) {
+        if waits {
+            self.fresh_waiting += 1;
+            // It has not only retries any more.
+            if let Some(at) = self.held.iter().position(|held| *held == subscription) {
+                self.ready.extend(self.held.remove(at));
+            }
+        } else {
+            self.fresh_waiting = self.fresh_waiting.saturating_sub(1);
+            self.admit();
+        }
+    }
+
+    /// The first of the line has but retries, and they hold all that they may.
+    pub fn hold(&mut self) {
+        self.held.extend(self.ready.pop_front());
+    }
+
+    /// One that was held is in line again, where retries hold less than they may. As long as there is one
+    /// there are retries in flight, or somebody is in line: each that ends or leaves the line lets one in.
+    pub fn admit(&mut self) {
+        if self.may_retry() {
+            self.ready.extend(self.held.pop_front());
+        }
+    }
+
+    /// `subscription` is in no line any more.
+    pub fn withdraw(&mut self, subscription: SubscriptionKey) {
+        self.ready.retain(|ready| *ready != subscription);
+        self.held.retain(|held| *held != subscription);
+        self.admit();
     }
 
     /// How many requests one subscription may have in flight here: no more than three quarters where

@@ -99,6 +99,9 @@ impl Shard {
 
     fn take_in(&mut self, subscription: &Arc<Subscription>, event: &Arc<Event>) {
         let key = subscription.key;
+        if event.is_about(&subscription.id) {
+            return;
+        }
         let Some(lane) = self.lane(subscription, Cursor::Live) else { return };
         let held = match lane.cursor {
             Cursor::Awaiting => return,
@@ -133,6 +136,8 @@ impl Shard {
         lane.fresh_bytes += event.body().len();
         self.queued += 1;
         self.queued_bytes += event.body().len();
+        self.queued_fresh += 1;
+        self.queued_fresh_bytes += event.body().len();
         lane.fresh.push_back(Arc::clone(event));
     }
 
@@ -206,6 +211,8 @@ impl Shard {
             }
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(event.body().len());
+            self.queued_fresh = self.queued_fresh.saturating_sub(1);
+            self.queued_fresh_bytes = self.queued_fresh_bytes.saturating_sub(event.body().len());
         }
         lane.fresh_bytes = 0;
         self.lag(key, first, Some((events, at)));
@@ -232,7 +239,8 @@ impl Shard {
         let caught_up = through >= position;
         lane.cursor =
             if caught_up { Cursor::Live } else { Cursor::Lagging { next: through.next(), reading: None } };
-        let news = || page.events.iter().filter(|event| event.seq <= through);
+        let id = lane.subscription.id.clone();
+        let news = || page.events.iter().filter(|event| event.seq <= through && !event.is_about(&id));
         lane.covered.extend(news().map(|event| event.seq));
         if caught_up {
             lane.behind = Behind::default();
@@ -286,9 +294,7 @@ impl Shard {
     /// the head has one: see `arm`.
     pub(super) fn remember_retry(&mut self, row: RetryRow) {
         let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return };
-        if crate::route::owner(subscription.callback_url.authority(), self.options.workers)
-            != self.options.worker
-        {
+        if self.index.owner(&subscription) != self.options.worker {
             return;
         }
         let Some(lane) = self.lane(&subscription, Cursor::Live) else { return };
@@ -304,6 +310,7 @@ impl Shard {
 
     /// Events of due retries.
     pub fn handle_bodies(&mut self, now: Now, bodies: &[Body]) {
+        self.bodies_asked = self.bodies_asked.saturating_sub(bodies.len());
         for body in bodies {
             let row = self
                 .lanes

@@ -9,7 +9,7 @@ use std::time::Duration;
 use foldhash::HashSet;
 
 use crate::model::{Attempt, Mono, Seq, SubscriptionKey, UnixMillis};
-use crate::settle::{DeadRow, Released, RetryKey, RetryRow, Settlement};
+use crate::settle::{DeadRow, Notice, Released, RetryKey, RetryRow, Settlement};
 
 /// A settlement waits this long for company.
 pub const SETTLE_AFTER: Duration = Duration::from_millis(10);
@@ -27,6 +27,8 @@ pub struct Journal {
     pending: Settlement,
     /// Cursor rows, `None` to delete: the last word on each counts, and only that is written.
     lagging: BTreeMap<SubscriptionKey, Option<Seq>>,
+    /// Since when subscriptions fail, in the same way.
+    failing: BTreeMap<SubscriptionKey, Option<UnixMillis>>,
     bytes: usize,
     /// Since when something waits.
     since: Option<Mono>,
@@ -48,6 +50,7 @@ impl Journal {
         Self {
             pending: Settlement { worker, serial: 1, ..Settlement::default() },
             lagging: BTreeMap::new(),
+            failing: BTreeMap::new(),
             bytes: 0,
             since: None,
             under_way: None,
@@ -74,7 +77,7 @@ impl Journal {
     }
 
     fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.lagging.is_empty()
+        self.pending.is_empty() && self.lagging.is_empty() && self.failing.is_empty()
     }
 
     fn touch(&mut self, now: Mono) -> &mut Settlement {
@@ -145,6 +148,15 @@ impl Journal {
         self.touch(now).dead_put.push(row);
     }
 
+    pub fn notice(&mut self, now: Mono, notice: Notice) {
+        self.touch(now).notices.push(notice);
+    }
+
+    pub fn failing(&mut self, now: Mono, subscription: SubscriptionKey, since: Option<UnixMillis>) {
+        self.touch(now);
+        self.failing.insert(subscription, since);
+    }
+
     pub fn release(&mut self, now: Mono, released: Released) {
         self.touch(now).released.push(released);
     }
@@ -190,6 +202,7 @@ impl Journal {
                 None => settlement.lagging_delete.push(subscription),
             }
         }
+        settlement.failing = std::mem::take(&mut self.failing).into_iter().collect();
         settlement.watermark = watermark;
         self.written = watermark;
         self.written_at = now;

@@ -13,6 +13,7 @@ use foldhash::HashMap;
 use super::behind::Behind;
 use super::breaker::BreakerState;
 use super::bucket::Bucket;
+use super::health::Condition;
 use super::order::{Heads, Next};
 use super::turns::HostKey;
 use crate::model::{Event, Mono, Ordering, Seq, Status, Subscription, UnixMillis};
@@ -103,6 +104,8 @@ pub struct Lane {
     pub adopted_from: Seq,
     /// It stands in line of its host.
     pub in_line: bool,
+    /// Its host knows that first attempts wait here.
+    pub fresh_waits: bool,
     /// Credit of the deficit round robin, bytes.
     pub credit: u32,
     /// Fresh events sent since the last retry.
@@ -121,9 +124,7 @@ pub struct Lane {
     pub touched: bool,
     /// It is in the list of lanes whose cursor row must be looked at.
     pub dirty: bool,
-    pub last_success_at: Option<UnixMillis>,
-    pub last_failure_at: Option<UnixMillis>,
-    pub failing_since: Option<UnixMillis>,
+    pub condition: Condition,
 }
 
 impl Lane {
@@ -160,14 +161,13 @@ impl Lane {
             row: None,
             adopted_from: Seq(0),
             in_line: false,
+            fresh_waits: false,
             credit: 0,
             fresh_streak: 0,
             releasing: false,
             hungry: false,
             dirty: false,
-            last_success_at: None,
-            last_failure_at: None,
-            failing_since: None,
+            condition: Condition::default(),
         }
     }
 

@@ -24,10 +24,12 @@ pub mod watermark;
 mod behind;
 mod breaking;
 mod changes;
+mod health;
 mod intake;
 mod observe;
 mod outcomes;
 mod reading;
+mod room;
 mod waking;
 
 pub use breaker::{BreakerPolicy, BreakerState};

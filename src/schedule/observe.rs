@@ -61,9 +61,9 @@ impl Shard {
             oldest = oldest.into_iter().chain(own.map(|flight| flight.event.accepted_at)).min();
         }
         Some(Health {
-            last_success_at: lane.last_success_at,
-            last_failure_at: lane.last_failure_at,
-            failing_since: lane.failing_since,
+            last_success_at: lane.condition.last_success_at,
+            last_failure_at: lane.condition.last_failure_at,
+            failing_since: lane.condition.failing_since,
             pending: of(lane.fresh.len())
                 + lane.behind.events
                 + u64::from(lane.in_flight.saturating_sub(lane.in_flight_retries)),
@@ -118,7 +118,9 @@ impl Shard {
         let oldest = by_lane.values().min().copied();
         let unwell = |key: &SubscriptionKey| {
             self.lanes.get(key).is_some_and(|lane| {
-                lane.failing_since.is_some() || lane.cursor != Cursor::Live || !lane.retries.is_empty()
+                lane.condition.failing_since.is_some()
+                    || lane.cursor != Cursor::Live
+                    || !lane.retries.is_empty()
             })
         };
         let mut lanes: Vec<_> = by_lane.into_iter().filter(|(key, _)| unwell(key)).collect();

@@ -154,8 +154,7 @@ impl Shard {
         }
         for (key, lowest) in census {
             let Some(subscription) = self.index.subscription(*key).cloned() else { continue };
-            let owner = crate::route::owner(subscription.callback_url.authority(), self.options.workers);
-            if owner != self.options.worker || !holds_order(&subscription) {
+            if self.index.owner(&subscription) != self.options.worker || !holds_order(&subscription) {
                 continue;
             }
             let fresh = !self.lanes.contains_key(key);

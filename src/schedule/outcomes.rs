@@ -2,10 +2,9 @@
 
 use super::breaker::sign;
 use super::flight::FlightId;
-use super::shard::{Action, Shard};
+use super::shard::Shard;
 use super::turns::Ended;
-use crate::model::subscription::DisabledReason;
-use crate::model::{Attempt, Disposition, Now, OnBlocked, Ordering, Outcome, Seq, SubscriptionKey, Trigger};
+use crate::model::{Attempt, Disposition, Now, Outcome, Seq, SubscriptionKey, Trigger};
 use crate::settle::{DeadRow, RetryKey, RetryRow, Verdict, verdict};
 
 /// What an outcome meant, for metrics.
@@ -24,7 +23,10 @@ impl Shard {
     /// An attempt ended. `None` for a flight that was reported before.
     pub fn handle_outcome(&mut self, now: Now, id: FlightId, outcome: Outcome) -> Option<Settled> {
         let flight = self.flights.remove(id)?;
-        let ended = Ended { generation: flight.generation, sign: sign(&outcome) };
+        let bytes = flight.event.body().len();
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+        let (generation, retry) = (flight.generation, flight.retry.is_some());
+        let ended = Ended { generation, sign: sign(&outcome), retry, bytes };
         if let Some(transition) = self.turns.ended(flight.host, now.mono, ended) {
             self.handle_transition(now, flight.host, transition.to);
         }
@@ -33,6 +35,7 @@ impl Shard {
             return Some(Settled::Orphan);
         }
         let seq = flight.event.seq;
+        let announce = !flight.event.type_bit.is_operational();
         let verdict = verdict(&self.options.policy, key, seq, flight.attempt, &outcome);
         match flight.retry {
             Some(old) => {
@@ -68,20 +71,19 @@ impl Shard {
                 if !self.hold(row) && near {
                     self.remember_retry(row);
                 }
-                if self.parks(key) {
-                    self.actions.push_back(Action::Disable(key, DisabledReason::Blocked));
-                }
+                self.park_if_asked(now, key, announce);
                 (Disposition::Retry(due), Settled::Retried)
             }
             Verdict::Dead(reason, disable) => {
                 self.journal.dead(now.mono, DeadRow { subscription: key, seq, reason, at: now.wall });
+                self.announce_death(now, key, &flight.event, (reason, flight.attempt));
                 if let Some(reason) = disable {
-                    self.actions.push_back(Action::Disable(key, reason));
+                    self.give_up(now, key, reason, announce);
                 }
                 (Disposition::Dead, Settled::Dead)
             }
         };
-        self.note_health(now, key, outcome.error.is_none());
+        self.note_health(now, key, &flight.event, outcome.error.is_none());
         let attempt = Attempt {
             seq,
             number: flight.attempt,
@@ -97,25 +99,6 @@ impl Shard {
         self.journal.attempt(now.mono, key, attempt);
         self.landed(now, key);
         Some(settled)
-    }
-
-    /// Whether a failure makes the subscription inactive, with its head kept as a retry.
-    fn parks(&self, key: SubscriptionKey) -> bool {
-        self.lanes.get(&key).is_some_and(|lane| {
-            let delivery = &lane.subscription.delivery;
-            delivery.ordering == Ordering::Fifo && delivery.on_blocked == OnBlocked::Park
-        })
-    }
-
-    fn note_health(&mut self, now: Now, key: SubscriptionKey, success: bool) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if success {
-            lane.last_success_at = Some(now.wall);
-            lane.failing_since = None;
-        } else {
-            lane.last_failure_at = Some(now.wall);
-            lane.failing_since.get_or_insert(now.wall);
-        }
     }
 
     /// A pending pair needs nothing any more.

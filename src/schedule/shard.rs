@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::HashMap;
 
 use super::breaker::BreakerPolicy;
 use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
-use super::lane::{Cursor, FRESH_BYTES_MAX, FRESH_MIN, Lane};
+use super::lane::{Cursor, Lane};
 use super::pages::Read;
 use super::retries::RetryWindow;
-use super::turns::{HostKey, HostOptions, QUANTUM, Turns};
+use super::room::retries_max;
+use super::turns::{HostKey, HostOptions, QUANTUM, Start, Turns};
 use super::watermark::Watermark;
 use crate::model::subscription::DisabledReason;
 use crate::model::{Event, HostRules, Mono, Now, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
@@ -28,6 +30,8 @@ pub struct Options {
     /// How many workers there are, for telling whose a subscription is.
     pub workers: usize,
     pub policy: RetryPolicy,
+    /// A subscription that saw nothing but failures for this long is made inactive; `None`: never.
+    pub disable_after: Option<Duration>,
     /// Requests in flight to one host.
     pub host_in_flight_max: u32,
     pub breaker: BreakerPolicy,
@@ -37,6 +41,9 @@ pub struct Options {
     pub queued_max: usize,
     /// Bytes of bodies that wait in all lanes together.
     pub queued_bytes_max: usize,
+    /// Bytes of bodies in flight; each request counts its own. At the bound nothing more is sent until
+    /// something ends, but one request always may be.
+    pub in_flight_bytes_max: usize,
     /// What holds for single hosts instead.
     pub host_rules: Arc<HostRules>,
 }
@@ -66,8 +73,10 @@ pub enum Action {
     Read(Read),
     /// Tell the writer that everything up to here was taken in from the log.
     CaughtUp(Seq),
-    /// Make the subscription inactive.
-    Disable(SubscriptionKey, DisabledReason),
+    /// Make the subscription inactive, and let others be told where that is allowed.
+    Disable { key: SubscriptionKey, reason: DisabledReason, announce: bool },
+    /// A subscription that was announced as disabled delivers again.
+    Recovered(SubscriptionKey),
 }
 
 /// How the shard gets at the log.
@@ -103,6 +112,11 @@ pub struct Shard {
     pub(super) waiting: BTreeSet<(Mono, SubscriptionKey)>,
     pub(super) queued: usize,
     pub(super) queued_bytes: usize,
+    /// The part of both that waits for a first attempt.
+    pub(super) queued_fresh: usize,
+    pub(super) queued_fresh_bytes: usize,
+    pub(super) bodies_asked: usize,
+    pub(super) in_flight_bytes: usize,
     pub(super) expired_retries: u64,
     pub(super) expired_cursors: u64,
     /// Lanes whose backlog is to be counted, and whether a count is under way.
@@ -153,6 +167,10 @@ impl Shard {
             waiting: BTreeSet::new(),
             queued: 0,
             queued_bytes: 0,
+            queued_fresh: 0,
+            queued_fresh_bytes: 0,
+            bodies_asked: 0,
+            in_flight_bytes: 0,
             expired_retries: 0,
             expired_cursors: 0,
             uncounted: VecDeque::new(),
@@ -208,11 +226,12 @@ impl Shard {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        if self.stopping || self.journal.is_full() || self.flights.len() >= self.options.in_flight_max {
+        let full = self.flights.len() >= self.options.in_flight_max || self.free_bytes() == 0;
+        if self.stopping || self.journal.is_full() || full {
             return None;
         }
         loop {
-            let (host, key) = self.turns.front(now.mono)?;
+            let (host, key) = self.turns.front(now.mono, self.free_bytes())?;
             if let Some(send) = self.send_one(now, host, key) {
                 return Some(Action::Send(send));
             }
@@ -239,7 +258,23 @@ impl Shard {
             self.turns.unlist(host);
             return None;
         }
-        let retry = lane.retry_is_next();
+        let mut retry = lane.retry_is_next();
+        if retry && lane.in_flight_retries >= retries_max(cap, !lane.fresh.is_empty()) {
+            if lane.heads.is_some() || lane.fresh.is_empty() {
+                // It is looked at again when one of them ends.
+                lane.in_line = false;
+                self.turns.unlist(host);
+                return None;
+            }
+            retry = false;
+        }
+        if retry && !self.turns.may_retry(host) {
+            if lane.heads.is_some() || lane.fresh.is_empty() {
+                self.turns.hold(host);
+                return None;
+            }
+            retry = false;
+        }
         let size = if retry {
             lane.retry_ready.front().map_or(0, |ready| ready.event.body().len())
         } else {
@@ -261,6 +296,8 @@ impl Shard {
         } else {
             let event = lane.fresh.pop_front()?;
             lane.fresh_bytes -= size.min(lane.fresh_bytes);
+            self.queued_fresh = self.queued_fresh.saturating_sub(1);
+            self.queued_fresh_bytes = self.queued_fresh_bytes.saturating_sub(size);
             lane.fresh_streak = lane.fresh_streak.saturating_add(1);
             (event, 1, Trigger::Event, None)
         };
@@ -275,7 +312,8 @@ impl Shard {
         }
         let deadline = now.mono + lane.subscription.delivery.timeout;
         let subscription = Arc::clone(&lane.subscription);
-        let generation = self.turns.sent(host, now.mono);
+        self.in_flight_bytes += size;
+        let generation = self.turns.sent(host, Start { now: now.mono, retry, bytes: size });
         let flight = Flight {
             subscription: key,
             host,
@@ -322,7 +360,7 @@ impl Shard {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Option<Mono> {
         let at = |due: UnixMillis| now.mono + due.since(now.wall);
-        let retries = if self.stopping || self.is_crowded() {
+        let retries = if self.stopping || self.is_crowded_by_retries() {
             None
         } else {
             [self.window.next_due(), self.window.next_read()].into_iter().flatten().map(at).min()
@@ -357,23 +395,6 @@ impl Shard {
         self.actions.extend(expired.into_iter().map(Action::Cancel));
     }
 
-    /// The memory of waiting events is used up so far that nothing more is read into it.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.queued >= self.options.queued_max / 4 * 3
-            || self.queued_bytes >= self.options.queued_bytes_max / 4 * 3
-    }
-
-    /// How many events a lane may hold now: a share of what is free, so that a few full lanes never
-    /// take the room of a newly active one (dynamic thresholds; Choudhury and Hahne, 1998).
-    pub(super) fn room(&self, lane: &Lane) -> usize {
-        let free = self.options.queued_max.saturating_sub(self.queued) / 4;
-        let free_bytes = self.options.queued_bytes_max.saturating_sub(self.queued_bytes) / 4;
-        if lane.fresh_bytes > FRESH_BYTES_MAX.min(free_bytes.max(64 << 10)) {
-            return 0;
-        }
-        lane.fresh_max().min(free.max(FRESH_MIN)).saturating_sub(lane.fresh.len())
-    }
-
     /// Puts a lane where it belongs after any change: in line, in the queue of readers, among the dirty.
     pub(super) fn refresh(&mut self, key: SubscriptionKey) {
         self.touch(key);
@@ -381,6 +402,11 @@ impl Shard {
         if !lane.dirty && lane.row_wanted() != lane.row {
             lane.dirty = true;
             self.dirty.push(key);
+        }
+        let fresh_waits = lane.is_open() && !lane.fresh.is_empty();
+        if fresh_waits != lane.fresh_waits {
+            lane.fresh_waits = fresh_waits;
+            self.turns.fresh_waits(lane.host, key, fresh_waits);
         }
         if !lane.is_open() {
             return;

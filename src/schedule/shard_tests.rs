@@ -1,6 +1,6 @@
 //! The shard, a rule at a time. What many rules make together is the simulation's business.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,13 @@ use bytes::Bytes;
 use super::*;
 use crate::model::subscription::tests::sample;
 use crate::model::{AccountKey, AttemptError, ErrorKind, Outcome, Status, TypeBit};
-use crate::schedule::BreakerState;
 use crate::schedule::journal::JOURNAL_ATTEMPTS_MAX;
 use crate::schedule::pages::SubscriptionPage;
+
+#[path = "shard_limits_tests.rs"]
+mod limits;
+#[path = "shard_order_tests.rs"]
+mod order;
 
 struct Rig {
     shard: Shard,
@@ -24,6 +28,7 @@ fn options() -> Options {
         worker: 0,
         workers: 1,
         policy: RetryPolicy { schedule: vec![Duration::from_secs(5); 3], jitter: 0.0 },
+        disable_after: None,
         host_in_flight_max: 8,
         breaker: BreakerPolicy {
             window: Duration::from_secs(30),
@@ -35,6 +40,7 @@ fn options() -> Options {
         in_flight_max: 1000,
         queued_max: 4000,
         queued_bytes_max: 16 << 20,
+        in_flight_bytes_max: 1 << 20,
         host_rules: Arc::default(),
     }
 }
@@ -165,7 +171,11 @@ fn a_full_lane_lags_and_goes_on_from_the_log() {
             match action {
                 Action::Send(send) => sends.push(send),
                 Action::Read(Read::Subscription { from, limit, .. }) => asked = Some((from, limit)),
-                Action::Read(_) | Action::Cancel(_) | Action::CaughtUp(_) | Action::Disable(..) => {}
+                Action::Read(_)
+                | Action::Cancel(_)
+                | Action::CaughtUp(_)
+                | Action::Disable { .. }
+                | Action::Recovered(_) => {}
             }
         }
         assert!(!sends.is_empty() || asked.is_some());
@@ -249,154 +259,4 @@ fn inactive_forgets_its_queue_and_holds_its_place() {
     let settlement = rig.shard.poll_settlement(rig.now, true).expect("outcomes and a cursor");
     assert_eq!(settlement.attempts.len(), 8);
     assert_eq!(settlement.lagging_put, [(SubscriptionKey(1), Seq(9))], "what was not tried is read again");
-}
-
-/// Sends and fails what it can until nothing goes any more; gives how many were sent.
-fn fail_all(rig: &mut Rig) -> usize {
-    let mut sent = 0;
-    loop {
-        let sends = rig.sends();
-        if sends.is_empty() {
-            return sent;
-        }
-        sent += sends.len();
-        for send in sends {
-            rig.end(send.id, Some(ErrorKind::Connect));
-        }
-    }
-}
-
-/// Everything that the shard asks for is answered from the log of `events`, of which `done` are settled.
-fn serve(rig: &mut Rig, events: &[Arc<Event>], done: &HashSet<Seq>) -> Vec<Send> {
-    let mut sends = Vec::new();
-    while let Some(action) = rig.shard.poll_action(rig.now) {
-        match action {
-            Action::Send(send) => sends.push(send),
-            Action::Read(Read::Subscription { subscription, from, limit, .. }) => {
-                let left = events.iter().filter(|event| event.seq >= from && !done.contains(&event.seq));
-                let page: Vec<_> = left.take(limit).cloned().collect();
-                let end = page.len() < limit;
-                let last = events.last().map_or(Seq(0), |event| event.seq);
-                let through = if end { last } else { page.last().map_or(last, |event| event.seq) };
-                rig.shard.handle_subscription_page(&SubscriptionPage {
-                    subscription: subscription.key,
-                    from,
-                    events: page,
-                    through,
-                    end,
-                    expired_below: None,
-                });
-            }
-            Action::Read(_) | Action::Cancel(_) | Action::CaughtUp(_) | Action::Disable(..) => {}
-        }
-    }
-    sends
-}
-
-#[test]
-fn an_open_host_is_left_alone_and_holds_nothing() {
-    let mut rig = Rig::new(&[(1, "http://a.example/"), (2, "http://b.example/")]);
-    let events: Vec<_> = (0..100).map(|_| rig.event(10)).collect();
-    rig.shard.handle_committed(&events, None);
-    let (mut spent, mut well) = (HashSet::new(), 0);
-    loop {
-        let sends = rig.sends();
-        if sends.is_empty() {
-            break;
-        }
-        for send in sends {
-            let fails = send.subscription.key.0 == 1;
-            if fails {
-                spent.insert(send.event.seq);
-            } else {
-                well += 1;
-            }
-            rig.end(send.id, fails.then_some(ErrorKind::Connect));
-        }
-    }
-    assert_eq!(well, 100, "the other host noticed nothing");
-    assert!((10..18).contains(&spent.len()), "{} attempts and what was in flight", spent.len());
-    let health = rig.shard.health(SubscriptionKey(1)).expect("it has a lane");
-    assert_eq!((health.breaker, health.lagging), (BreakerState::Open, true));
-    assert_eq!(rig.shard.health(SubscriptionKey(2)).map(|health| health.breaker), Some(BreakerState::Closed));
-    let counts = rig.shard.counts();
-    assert_eq!((counts.queued, counts.queued_bytes), (0, 0), "nothing waits in memory");
-    assert_eq!((counts.breakers, counts.transitions), ([1, 1, 0], [0, 1, 0]));
-    let [change] = rig.shard.take_breaker_changes().try_into().expect("one change");
-    assert_eq!(
-        (change.host.to_string().as_str(), change.transition.to),
-        ("http://a.example:80", BreakerState::Open)
-    );
-    // What comes meanwhile waits in the log, and due retries on disk.
-    rig.commit(50, 10);
-    rig.pass(Duration::from_millis(4900));
-    assert_eq!(rig.sends().iter().filter(|send| send.subscription.key.0 == 1).count(), 0);
-    assert!(rig.shard.counts().queued <= 50);
-}
-
-#[test]
-fn a_host_that_comes_back_gets_its_backlog_slowly_at_first() {
-    let mut rig = Rig::new(&[(1, "http://a.example/")]);
-    let events: Vec<_> = (0..100).map(|_| rig.event(10)).collect();
-    rig.shard.handle_committed(&events, None);
-    let first = fail_all(&mut rig);
-    let mut done: HashSet<_> = events.iter().take(first).map(|event| event.seq).collect();
-    let open_until = rig.shard.next_wake(rig.now).expect("it wakes");
-    assert!(open_until <= Mono(0) + Duration::from_secs(6));
-    // Before retries are due, with nothing but the backlog to try it with.
-    rig.pass(Duration::from_millis(5600));
-    let probe = serve(&mut rig, &events, &done);
-    assert_eq!(probe.len(), 1, "one request tries it");
-    assert_eq!(probe[0].event.seq, events[first].seq, "the oldest that was not tried");
-    assert!(serve(&mut rig, &events, &done).is_empty());
-    assert!(rig.shard.counts().queued <= 4, "two events and two retries at most");
-    let mut waves = Vec::new();
-    let mut flying = probe;
-    while !flying.is_empty() {
-        waves.push(flying.len());
-        for send in flying.drain(..) {
-            done.insert(send.event.seq);
-            rig.end(send.id, None);
-        }
-        flying = serve(&mut rig, &events, &done);
-    }
-    assert_eq!(waves.iter().sum::<usize>(), 100 - first, "all of it, each once");
-    assert_eq!(waves[..4], [1, 2, 4, 8], "it gets up to speed");
-    assert_eq!(rig.shard.counts().transitions, [1, 1, 1]);
-    assert_eq!(rig.shard.counts().lagging, 0);
-}
-
-#[test]
-fn a_rate_holds_and_says_when_it_goes_on() {
-    let mut rig = Rig::new(&[(1, "http://a.example/1"), (2, "http://a.example/2")]);
-    rig.limit(1, Some(4.0));
-    rig.commit(20, 10);
-    let mut at = Vec::new();
-    let mut other = 0;
-    while at.len() < 5 {
-        let sends = rig.sends();
-        for send in &sends {
-            if send.subscription.key.0 == 1 {
-                at.push(rig.now.mono);
-            } else {
-                other += 1;
-            }
-            rig.end(send.id, None);
-        }
-        if sends.is_empty() {
-            // Whatever else there was to do is done.
-            rig.pass(Duration::ZERO);
-            let _ = rig.sends();
-            let _ = rig.shard.poll_settlement(rig.now, true).map(|s| rig.shard.handle_flushed(s.serial));
-            let wake = rig.shard.next_wake(rig.now).expect("a token comes");
-            assert!(wake > rig.now.mono, "no busy loop");
-            rig.pass(wake.since(rig.now.mono));
-        }
-    }
-    assert_eq!(other, 20, "the neighbour is not limited");
-    let gaps: Vec<_> = at.windows(2).map(|pair| pair[1].since(pair[0])).collect();
-    assert!(gaps.iter().all(|gap| (250..251).contains(&gap.as_millis())), "{gaps:?}");
-    // Without the limit the rest goes at once.
-    rig.limit(1, None);
-    assert_eq!(fail_all(&mut rig), 15);
 }

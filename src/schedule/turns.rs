@@ -11,6 +11,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 
 use super::breaker::{BreakerPolicy, BreakerState, Generation, Sign, Transition, Why};
+pub use super::host::Start;
 use super::host::{Gate, Host};
 use crate::model::{Authority, HostRules, Mono, SubscriptionKey};
 
@@ -49,6 +50,9 @@ pub struct Ended {
     /// As it was given when the request was started.
     pub generation: Generation,
     pub sign: Sign,
+    /// As they were when it was started.
+    pub retry: bool,
+    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -114,8 +118,9 @@ impl Turns {
             if let Some(at) = host.lanes.iter().position(|lane| *lane == subscription) {
                 host.lanes.swap_remove(at);
             }
-            host.ready.retain(|ready| *ready != subscription);
+            host.withdraw(subscription);
         }
+        self.list(key);
         self.forget_if_unused(key);
     }
 
@@ -233,11 +238,12 @@ impl Turns {
     }
 
     /// The host and subscription whose turn it is. It stays first in its host's line.
-    pub fn front(&mut self, now: Mono) -> Option<(HostKey, SubscriptionKey)> {
+    /// `free_bytes`: of bodies, that may still go out.
+    pub fn front(&mut self, now: Mono, free_bytes: usize) -> Option<(HostKey, SubscriptionKey)> {
         while let Some(key) = self.circle.front().copied() {
             let mut until = None;
             if let Some(host) = self.host(key) {
-                match (host.gate(now), host.ready.front()) {
+                match (host.gate(now, free_bytes), host.ready.front()) {
                     (Gate::Open, Some(subscription)) => return Some((key, *subscription)),
                     (Gate::Until(at), Some(_)) => until = Some(at),
                     _ => {}
@@ -286,8 +292,8 @@ impl Turns {
 
     /// The front one sent a request; the next host has its turn. What is given back comes back with
     /// [`Turns::ended`].
-    pub fn sent(&mut self, key: HostKey, now: Mono) -> Generation {
-        let generation = self.host(key).map(|host| host.start(now)).unwrap_or_default();
+    pub fn sent(&mut self, key: HostKey, start: Start) -> Generation {
+        let generation = self.host(key).map(|host| host.start(start)).unwrap_or_default();
         if self.circle.len() > 1 && self.circle.front() == Some(&key) {
             self.circle.rotate_left(1);
         }
@@ -307,22 +313,36 @@ impl Turns {
     pub fn unlist(&mut self, key: HostKey) {
         if let Some(host) = self.host(key) {
             host.ready.pop_front();
+            host.admit();
         }
     }
 
-    /// Takes a subscription out of its line, wherever it stands.
-    pub fn withdraw(&mut self, key: HostKey, subscription: SubscriptionKey) {
+    /// The front subscription of this host has but retries, and [`Turns::may_retry`] says no.
+    pub fn hold(&mut self, key: HostKey) {
         if let Some(host) = self.host(key) {
-            host.ready.retain(|ready| *ready != subscription);
+            host.hold();
         }
+    }
+
+    /// Whether one more retry may go to this host.
+    #[must_use]
+    pub fn may_retry(&self, key: HostKey) -> bool {
+        self.get(key).is_some_and(Host::may_retry)
+    }
+
+    /// First attempts wait in this lane of the host, or no longer.
+    pub fn fresh_waits(&mut self, key: HostKey, subscription: SubscriptionKey, waits: bool) {
+        if let Some(host) = self.host(key) {
+            host.fresh_waits(subscription, waits);
+        }
+        self.list(key);
     }
 
     /// A request to this host ended. Gives what that did to its breaker.
     pub fn ended(&mut self, key: HostKey, now: Mono, ended: Ended) -> Option<Transition> {
         let Self { hosts, options, .. } = self;
         let host = hosts.get_mut(key.0 as usize)?.as_mut()?;
-        debug_assert!(host.in_flight > 0, "more ends than starts at {}", host.authority);
-        host.in_flight = host.in_flight.saturating_sub(1);
+        host.end(ended.retry, ended.bytes);
         let before = host.breaker.state();
         let transition =
             host.breaker.ended(&options.breaker, now, host.hash, ended.generation, ended.sign, host.cap);

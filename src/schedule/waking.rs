@@ -27,7 +27,7 @@ impl Shard {
             }));
         }
         let mut wanted = Vec::new();
-        while !self.is_crowded() {
+        while !self.is_crowded_by_retries() {
             let Some(row) = self.window.pop_due(now.wall) else { break };
             let (key, seq) = (row.key.subscription, row.key.seq);
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
@@ -43,6 +43,7 @@ impl Shard {
             }
             lane.retries_due += 1;
             self.queued += 1;
+            self.bodies_asked += 1;
             wanted.push((key, seq));
             if wanted.len() >= BODIES_MAX {
                 self.ask_bodies(std::mem::take(&mut wanted));
@@ -60,7 +61,7 @@ impl Shard {
     /// Reads a lane's parked retries back, or lets it wait for the next settlement where their rows are
     /// not in the store yet or there is no room for them.
     pub(super) fn read_parked(&mut self, key: SubscriptionKey) {
-        let wait = self.is_crowded() || self.parked_reading >= PARKED_READING_MAX;
+        let wait = self.is_crowded_by_retries() || self.parked_reading >= PARKED_READING_MAX;
         let flushed = self.journal.flushed_serial();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if wait || flushed < lane.parked_serial {

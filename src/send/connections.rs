@@ -11,13 +11,17 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 
-use super::h1::{OVERHEAD_LEN_MAX, classify};
-use super::host::{CloseReason, Connection, ConnectionCounts, Host, ResponseFuture, State};
+use super::counts::{CloseReason, ConnectionCounts, Protocol};
+use super::h1::{BEFORE_HEAD_LEN_MAX, OVERHEAD_LEN_MAX, classify};
+use super::host::{Connection, Host, ResponseFuture, State};
 use super::job::{Answer, Flight};
 use super::open;
 use super::pool::{Place, Pool};
 use super::request::Body;
 use crate::model::{AttemptError, ErrorKind, Mono};
+
+/// Requests at once to a host that speaks HTTP/2, however many its connections could carry.
+const HOST_REQUESTS_MAX: usize = 1024;
 
 /// How far a body has come.
 enum Progress {
@@ -28,7 +32,7 @@ enum Progress {
 }
 
 impl Pool {
-    fn count(&self, change: impl FnOnce(&mut ConnectionCounts)) {
+    pub(super) fn count(&self, change: impl FnOnce(&mut ConnectionCounts)) {
         let mut counts = self.counts.get();
         change(&mut counts);
         self.counts.set(counts);
@@ -58,9 +62,29 @@ impl Pool {
         }
     }
 
+    /// A connection that takes one more request now: of HTTP/2 the oldest with room, so that as few as
+    /// possible are kept busy; of HTTP/1.1 the newest idle one.
+    pub(super) fn pick(self: &Rc<Self>, host: &Host, now: Mono) -> Option<Rc<Connection>> {
+        while let Some(connection) = host.with_room() {
+            match self.outlived(&connection, now) {
+                None => return Some(connection),
+                Some(reason) => self.drain(&connection, reason),
+            }
+        }
+        self.pop_idle(host, now)
+    }
+
+    /// Why a connection of HTTP/2 should take no further request.
+    fn outlived(&self, connection: &Connection, now: Mono) -> Option<CloseReason> {
+        let idle = connection.in_flight.get() == 0
+            && now.since(connection.idle_since.get()) >= self.options.idle_timeout;
+        let old = now.since(connection.opened.get()) >= self.options.age_max;
+        if idle { Some(CloseReason::Idle) } else { old.then_some(CloseReason::Age) }
+    }
+
     /// Opens as many connections as `host` has jobs for and the bounds leave.
     pub(super) fn open_wanted(self: &Rc<Self>, host: &Rc<Host>) {
-        while host.wants_connection() && host.open.get() < self.options.max_connections_per_host.max(1) {
+        while host.wants_connection() && host.open.get() < host.max_connections {
             if self.connections.borrow().len() >= self.options.max_connections.max(1) && !self.evict() {
                 if !host.starved.replace(true) {
                     self.starved.borrow_mut().push_back(host.clone());
@@ -85,36 +109,61 @@ impl Pool {
 
     /// Closes the connection that was idle for longest. `false` where none is idle.
     fn evict(self: &Rc<Self>) -> bool {
-        let oldest = |host: &Rc<Host>| host.idle.borrow().first().cloned();
         let hosts = self.hosts.borrow();
-        let evicted = hosts.values().filter_map(oldest).min_by_key(|c| c.idle_since.get());
+        let evicted =
+            hosts.values().filter_map(|host| host.longest_idle()).min_by_key(|c| c.idle_since.get());
         drop(hosts);
         evicted.map(|connection| self.close(&connection, CloseReason::Evicted)).is_some()
     }
 
     pub(super) fn opened(self: &Rc<Self>, connection: &Rc<Connection>, send: SendRequest<Body>) {
-        self.leave_opening(connection);
-        self.count(|counts| counts.opened += 1);
-        let now = self.now();
-        connection.opened.set(now);
+        let now = self.note_opened(connection);
         *connection.send.borrow_mut() = Some(send);
-        let first = connection.host.waiting_new.borrow_mut().pop_front();
-        let id = first.or_else(|| connection.host.waiting.borrow_mut().pop_front());
-        match id.and_then(|id| self.take_waiting(id)) {
+        self.note_capacity(&connection.host);
+        match self.next_waiting(&connection.host) {
             Some(flight) => self.dispatch(connection, flight),
             None => Self::park(connection, now),
         }
+        // Now that it is known that each takes one request at a time.
+        self.open_wanted(&connection.host);
     }
 
-    /// A connection that could not be opened: the job that waited for longest fails with it.
+    /// Books a connection that is open, with what it speaks.
+    pub(super) fn note_opened(&self, connection: &Connection) -> Mono {
+        self.leave_opening(connection);
+        let protocol = connection.protocol.get();
+        connection.host.protocol.set(Some(protocol));
+        self.count(|counts| counts.of(protocol).opened += 1);
+        let now = self.now();
+        connection.opened.set(now);
+        now
+    }
+
+    /// The job that waits for longest.
+    pub(super) fn next_waiting(&self, host: &Host) -> Option<Flight> {
+        loop {
+            let first = host.waiting_new.borrow_mut().pop_front();
+            let id = first.or_else(|| host.waiting.borrow_mut().pop_front())?;
+            if let Some(flight) = self.take_waiting(id) {
+                return Some(flight);
+            }
+        }
+    }
+
+    /// A connection that could not be opened: the job that waited for longest fails with it. Where one
+    /// connection would have served all jobs, and there is no other, all of them do.
     pub(super) fn open_failed(self: &Rc<Self>, connection: &Rc<Connection>, error: AttemptError) {
         if connection.closed.get() {
             return;
         }
-        let first = connection.host.waiting_new.borrow_mut().pop_front();
-        let id = first.or_else(|| connection.host.waiting.borrow_mut().pop_front());
-        if let Some(flight) = id.and_then(|id| self.take_waiting(id)) {
-            self.complete(flight.job.id, flight.job.failed(error, self.now()));
+        let host = &connection.host;
+        let all = host.protocol.get() != Some(Protocol::H1) && host.open.get() == 1;
+        let now = self.now();
+        while let Some(flight) = self.next_waiting(host) {
+            self.complete(flight.job.id, flight.job.failed(error.clone(), now));
+            if !all {
+                break;
+            }
         }
         self.close(connection, CloseReason::Connect);
     }
@@ -122,12 +171,15 @@ impl Pool {
     fn take_waiting(&self, id: u64) -> Option<Flight> {
         match self.jobs.borrow_mut().remove(&id) {
             Some(Place::Waiting(flight)) => Some(*flight),
-            Some(Place::On(_)) | None => None,
+            Some(Place::On(..)) | None => None,
         }
     }
 
     /// Puts a job on a connection that is ready for one.
     pub(super) fn dispatch(self: &Rc<Self>, connection: &Rc<Connection>, mut flight: Flight) {
+        if connection.protocol.get() == Protocol::H2 {
+            return self.dispatch_h2(connection, flight);
+        }
         let job = &flight.job;
         let request = if let Some(request) = flight.request.take() {
             *request
@@ -143,10 +195,10 @@ impl Pool {
         let requests = connection.requests.get() + 1;
         connection.requests.set(requests);
         if requests > 1 {
-            self.count(|counts| counts.reused += 1);
+            self.count(|counts| counts.h1.reused += 1);
         }
-        connection.read_budget.set(OVERHEAD_LEN_MAX + self.options.max_response_size);
-        self.jobs.borrow_mut().insert(flight.job.id, Place::On(connection.clone()));
+        connection.read_budget.set(BEFORE_HEAD_LEN_MAX);
+        self.jobs.borrow_mut().insert(flight.job.id, Place::On(connection.clone(), 0));
         *connection.state.borrow_mut() = State::Head { flight, response };
     }
 
@@ -163,6 +215,8 @@ impl Pool {
                 State::Head { flight, mut response } => match response.as_mut().poll(cx) {
                     Poll::Ready(Ok(response)) => {
                         let (head, body) = response.into_parts();
+                        let budget = &connection.read_budget;
+                        budget.set(budget.get() + OVERHEAD_LEN_MAX + self.options.max_response_size);
                         let now = *seen_at.insert(self.now());
                         let answer = Box::new(Answer::new(&head, &flight.job, now));
                         *connection.state.borrow_mut() = State::Body { flight, answer, body };
@@ -278,12 +332,14 @@ impl Pool {
             return;
         }
         self.leave_opening(connection);
-        self.count(|counts| counts.close(reason));
+        self.count(|counts| counts.close(connection.protocol.get(), reason));
         let host = &connection.host;
         host.open.set(host.open.get() - 1);
         host.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
+        host.multiplexed.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
         self.connections.borrow_mut().remove(&connection.serial);
         *connection.send.borrow_mut() = None;
+        drop(connection.streams.take());
         connection.wake();
         self.open_wanted(host);
         while self.connections.borrow().len() < self.options.max_connections.max(1) {
@@ -295,12 +351,30 @@ impl Pool {
 
     /// Closes what was idle for too long, and forgets hosts that nobody speaks of.
     pub(super) fn sweep(self: &Rc<Self>, now: Mono) {
-        let idle: Vec<_> = self.hosts.borrow().values().flat_map(|h| h.idle.borrow().clone()).collect();
+        let idle: Vec<_> = self.hosts.borrow().values().flat_map(|host| host.resting()).collect();
         for connection in idle {
-            if let Some(reason) = self.worn_out(&connection, now) {
+            let reason = match connection.protocol.get() {
+                Protocol::H1 => self.worn_out(&connection, now),
+                Protocol::H2 => self.outlived(&connection, now),
+            };
+            if let Some(reason) = reason {
                 self.close(&connection, reason);
             }
         }
         self.hosts.borrow_mut().retain(|_, host| Rc::strong_count(host) > 1);
+    }
+
+    /// Notes how many requests a host's connections carry at once, where that has changed.
+    pub(super) fn note_capacity(&self, host: &Host) {
+        let each = match host.protocol.get() {
+            None | Some(Protocol::H1) => 1,
+            Some(Protocol::H2) => host.multiplexed.borrow().iter().map(|it| it.limit()).max().unwrap_or(1),
+        };
+        let all = host.max_connections.saturating_mul(each).min(HOST_REQUESTS_MAX.max(host.max_connections));
+        let capacity = u32::try_from(all).unwrap_or(u32::MAX);
+        if host.capacity.replace(capacity) != capacity {
+            self.capacities.borrow_mut().push((host.authority.clone(), capacity));
+            self.wake_owner();
+        }
     }
 }

@@ -15,7 +15,7 @@ use hyper::client::conn::http1::{self, Builder};
 use super::host::Connection;
 use super::pool::Pool;
 use super::request::Body;
-use super::socket::Io;
+use super::socket::{CLOSED, Io};
 use crate::model::{AttemptError, ErrorKind};
 
 /// Bytes of an answer's headers at most.
@@ -23,9 +23,12 @@ pub const HEAD_LEN_MAX: usize = 32 * 1024;
 /// Header lines of an answer at most. This is hyper's own bound: told any bound, it would take memory for
 /// that many lines at each answer, twice.
 pub const HEAD_LINES_MAX: usize = 100;
-/// Bytes that may be read for one answer beside its body: its head, interim answers (1xx) before it,
-/// the framing of chunks. It ends a flood of any of them.
-pub(super) const OVERHEAD_LEN_MAX: usize = 4 * HEAD_LEN_MAX;
+/// Bytes that may be read until the head of an answer is there: the head itself, and interim answers (1xx)
+/// before it. Each of those costs a microsecond or so, in which the worker does nothing else: a flood of them
+/// must be short.
+pub(super) const BEFORE_HEAD_LEN_MAX: usize = HEAD_LEN_MAX + HEAD_LEN_MAX / 2;
+/// Bytes that may be read from then on beside the body: the framing of chunks, trailers. It ends a flood.
+pub(super) const OVERHEAD_LEN_MAX: usize = 3 * HEAD_LEN_MAX;
 
 /// Speaks HTTP/1.1 over `io` until the connection is closed.
 pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>, io: Io) {
@@ -63,7 +66,13 @@ impl Future for Drive {
             }
             this.pool.advance(&this.connection, this.http.is_none());
         }
-        if this.connection.closed.get() { Poll::Ready(()) } else { Poll::Pending }
+        if !this.connection.closed.get() {
+            return Poll::Pending;
+        }
+        if let Some(http) = this.http.take() {
+            http.into_parts().io.say_goodbye(cx);
+        }
+        Poll::Ready(())
     }
 }
 
@@ -73,9 +82,12 @@ pub(super) fn classify(connection: &Connection, error: &hyper::Error) -> Attempt
         return failure.clone();
     }
     let (kind, message) = if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        (ErrorKind::Reset, "the receiver closed the connection before its answer was there".to_owned())
+        (ErrorKind::Reset, CLOSED.to_owned())
     } else if error.is_parse_too_large() {
-        (ErrorKind::Protocol, format!("the answer's headers are longer than {HEAD_LEN_MAX} bytes"))
+        (
+            ErrorKind::Protocol,
+            format!("the answer's head is longer than {HEAD_LEN_MAX} bytes or {HEAD_LINES_MAX} lines"),
+        )
     } else {
         (ErrorKind::Protocol, format!("the answer is not valid HTTP/1.1: {error}"))
     };

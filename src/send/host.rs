@@ -17,8 +17,10 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use rustls::ClientConfig;
 
+use super::counts::{CloseReason, Protocol};
 use super::job::{Answer, Flight};
 use super::request::Body;
+use super::streams::Streams;
 use crate::model::{AttemptError, Authority, Mono};
 
 /// Connections to one scheme, host and port, and jobs that wait for one.
@@ -26,7 +28,16 @@ pub(super) struct Host {
     pub(super) authority: Authority,
     /// `None` for plain http.
     pub(super) tls: Option<Arc<ClientConfig>>,
-    /// Oldest first: the newest is used first, so that the others may age out.
+    /// HTTP/2 without asking.
+    pub(super) http2: bool,
+    pub(super) max_connections: usize,
+    /// What it is known to speak; `None` until its first answer to what is offered.
+    pub(super) protocol: Cell<Option<Protocol>>,
+    /// Requests that its connections can carry at once, as was last told.
+    pub(super) capacity: Cell<u32>,
+    /// Connections of HTTP/2 that take requests, oldest first.
+    pub(super) multiplexed: RefCell<Vec<Rc<Connection>>>,
+    /// Of HTTP/1.1. Oldest first: the newest is used first, so that the others may age out.
     pub(super) idle: RefCell<Vec<Rc<Connection>>>,
     /// Jobs that take the first connection that is free. As many as the worker started at most.
     pub(super) waiting: RefCell<VecDeque<u64>>,
@@ -42,10 +53,25 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(authority: Authority, tls: Option<Arc<ClientConfig>>) -> Self {
+    pub(super) fn new(
+        authority: Authority,
+        tls: Option<Arc<ClientConfig>>,
+        http2: bool,
+        max_connections: usize,
+    ) -> Self {
+        let protocol = match (http2, authority.tls) {
+            (true, _) => Some(Protocol::H2),
+            (false, false) => Some(Protocol::H1),
+            (false, true) => None,
+        };
         Self {
             authority,
             tls,
+            http2,
+            max_connections,
+            protocol: Cell::new(protocol),
+            capacity: Cell::new(0),
+            multiplexed: RefCell::default(),
             idle: RefCell::default(),
             waiting: RefCell::default(),
             waiting_new: RefCell::default(),
@@ -56,9 +82,33 @@ impl Host {
         }
     }
 
-    /// Whether there are more jobs without a connection than connections on their way.
+    /// Whether one more connection should be opened now. Of HTTP/1.1 one for each job; where one may
+    /// carry many, or where that is not known yet, one after the other.
     pub(super) fn wants_connection(&self) -> bool {
-        self.opening.get() < self.waiting.borrow().len() + self.waiting_new.borrow().len()
+        let jobs = self.waiting.borrow().len() + self.waiting_new.borrow().len();
+        match self.protocol.get() {
+            Some(Protocol::H1) => self.opening.get() < jobs,
+            Some(Protocol::H2) | None => self.opening.get() == 0 && jobs > 0,
+        }
+    }
+
+    /// The oldest connection of HTTP/2 with room for one more request.
+    pub(super) fn with_room(&self) -> Option<Rc<Connection>> {
+        self.multiplexed.borrow().iter().find(|connection| connection.has_room()).cloned()
+    }
+
+    /// Connections that carry no request.
+    pub(super) fn resting(&self) -> Vec<Rc<Connection>> {
+        let multiplexed = self.multiplexed.borrow();
+        let multiplexed = multiplexed.iter().filter(|connection| connection.in_flight.get() == 0);
+        self.idle.borrow().iter().chain(multiplexed).cloned().collect()
+    }
+
+    pub(super) fn longest_idle(&self) -> Option<Rc<Connection>> {
+        let multiplexed = self.multiplexed.borrow();
+        let multiplexed = multiplexed.iter().filter(|connection| connection.in_flight.get() == 0);
+        let oldest = multiplexed.min_by_key(|connection| connection.idle_since.get()).cloned();
+        self.idle.borrow().first().cloned().into_iter().chain(oldest).min_by_key(|it| it.idle_since.get())
     }
 
     /// What a job that waits here is waiting for, in words.
@@ -68,6 +118,7 @@ impl Host {
             (_, Stage::Resolving) => "resolving the host's name",
             (_, Stage::Connecting) => "connecting",
             (_, Stage::Securing) => "in the TLS handshake",
+            (_, Stage::Greeting) => "waiting for the receiver's HTTP/2 settings",
         }
     }
 }
@@ -76,7 +127,10 @@ impl Host {
 pub(super) enum Stage {
     Resolving,
     Connecting,
+    /// In the TLS handshake.
     Securing,
+    /// Waiting for HTTP/2's first frame.
+    Greeting,
 }
 
 pub(super) type ResponseFuture =
@@ -107,33 +161,54 @@ pub(super) struct Connection {
     pub(super) idle_since: Cell<Mono>,
     /// When opening it is given up; `None` once it is open.
     pub(super) opening_until: Cell<Option<Mono>>,
+    pub(super) protocol: Cell<Protocol>,
     pub(super) requests: Cell<u32>,
-    /// Bytes that may still be read for the present answer.
+    /// Requests on it now.
+    pub(super) in_flight: Cell<usize>,
+    /// It takes no further request, and why.
+    pub(super) draining: Cell<Option<CloseReason>>,
+    /// Bytes that may still be read for what is on it.
     pub(super) read_budget: Cell<usize>,
+    /// Bytes that may be read before others have their turn.
+    pub(super) read_allowance: Cell<usize>,
+    /// How often something was read.
+    pub(super) reads: Cell<u64>,
+    /// How often something was written.
+    pub(super) writes: Cell<u64>,
     /// Why the socket failed, if it has.
     pub(super) failure: RefCell<Option<AttemptError>>,
     pub(super) closed: Cell<bool>,
     pub(super) state: RefCell<State>,
     pub(super) send: RefCell<Option<SendRequest<Body>>>,
+    /// What is on it where it speaks HTTP/2; `state` and `send` are HTTP/1.1's.
+    pub(super) streams: RefCell<Option<Streams>>,
     /// Of the task that drives the connection.
     pub(super) waker: RefCell<Option<Waker>>,
 }
 
 impl Connection {
     pub(super) fn new(serial: u64, host: Rc<Host>, opening_until: Mono) -> Self {
+        let protocol = host.protocol.get().unwrap_or(Protocol::H1);
         Self {
             serial,
             host,
             opened: Cell::default(),
             idle_since: Cell::default(),
             opening_until: Cell::new(Some(opening_until)),
+            protocol: Cell::new(protocol),
             requests: Cell::new(0),
+            in_flight: Cell::new(0),
+            draining: Cell::new(None),
             // One byte is enough to see that an idle connection was closed, or is being abused.
             read_budget: Cell::new(1),
+            read_allowance: Cell::new(usize::MAX),
+            reads: Cell::new(0),
+            writes: Cell::new(0),
             failure: RefCell::default(),
             closed: Cell::new(false),
             state: RefCell::new(State::Nothing),
             send: RefCell::default(),
+            streams: RefCell::default(),
             waker: RefCell::default(),
         }
     }
@@ -154,79 +229,5 @@ impl Connection {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
-    }
-}
-
-/// Why a connection was closed. Its text is a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// It could not be opened.
-    Connect,
-    /// The receiver closed it, or allows no further request on it.
-    Peer,
-    /// It was idle for too long.
-    Idle,
-    /// It was open for too long.
-    Age,
-    /// It was idle and gave way to another host's.
-    Evicted,
-    /// Its request was cancelled.
-    Cancelled,
-    /// Its answer was broken, or longer than what is read.
-    Error,
-    /// The sender is gone.
-    Shutdown,
-}
-
-impl CloseReason {
-    pub const ALL: [Self; 8] = [
-        Self::Connect,
-        Self::Peer,
-        Self::Idle,
-        Self::Age,
-        Self::Evicted,
-        Self::Cancelled,
-        Self::Error,
-        Self::Shutdown,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Peer => "peer",
-            Self::Idle => "idle",
-            Self::Age => "age",
-            Self::Evicted => "evicted",
-            Self::Cancelled => "cancelled",
-            Self::Error => "error",
-            Self::Shutdown => "shutdown",
-        }
-    }
-}
-
-/// What a sender's connections did, for the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ConnectionCounts {
-    /// Open now, with those that are being opened.
-    pub open: usize,
-    /// Opened since the start.
-    pub opened: u64,
-    /// Requests on a connection that had served another before.
-    pub reused: u64,
-    /// Closed since the start, in the order of [`CloseReason::ALL`].
-    pub closed: [u64; CloseReason::ALL.len()],
-}
-
-impl ConnectionCounts {
-    pub(super) fn close(&mut self, reason: CloseReason) {
-        for (count, this) in self.closed.iter_mut().zip(CloseReason::ALL) {
-            *count += u64::from(this == reason);
-        }
-    }
-
-    #[must_use]
-    pub fn closed(&self, reason: CloseReason) -> u64 {
-        self.closed.iter().zip(CloseReason::ALL).find(|(_, this)| *this == reason).map_or(0, |(n, _)| *n)
     }
 }

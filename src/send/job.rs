@@ -55,6 +55,8 @@ pub(super) struct Flight {
     pub(super) prepared: Rc<Prepared>,
     /// Given back by a connection that had ended before it was sent.
     pub(super) request: Option<Box<Request<Body>>>,
+    /// How often it went out again because it surely had not been processed.
+    pub(super) resends: u8,
 }
 
 /// An answer whose headers are there: the verdict stands, only the excerpt is missing.

@@ -18,14 +18,20 @@ pub mod verify;
 #[cfg(feature = "engine")]
 mod connections;
 #[cfg(feature = "engine")]
+mod counts;
+#[cfg(feature = "engine")]
 mod dial;
 pub mod dns;
 #[cfg(feature = "engine")]
 pub mod h1;
 #[cfg(feature = "engine")]
+mod h2;
+#[cfg(feature = "engine")]
 mod host;
 #[cfg(feature = "engine")]
 mod job;
+#[cfg(feature = "engine")]
+mod multiplex;
 #[cfg(feature = "engine")]
 mod open;
 #[cfg(feature = "engine")]
@@ -34,6 +40,8 @@ pub mod pool;
 mod request;
 #[cfg(feature = "engine")]
 mod socket;
+#[cfg(feature = "engine")]
+mod streams;
 #[cfg(test)]
 #[cfg(feature = "engine")]
 mod tests;
@@ -41,9 +49,9 @@ mod tests;
 pub mod tls;
 
 #[cfg(feature = "engine")]
-pub use dns::{ResolverHandle, ResolverOptions};
+pub use counts::{CloseReason, ConnectionCounts, Protocol, ProtocolCounts};
 #[cfg(feature = "engine")]
-pub use host::{CloseReason, ConnectionCounts};
+pub use dns::{ResolverHandle, ResolverOptions};
 #[cfg(feature = "engine")]
 pub use job::{CancelReason, Job};
 #[cfg(feature = "engine")]

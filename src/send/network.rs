@@ -38,9 +38,8 @@ impl Network {
 
     /// For tables: all eight groups.
     #[must_use]
-    pub const fn v6_whole(groups: [u16; 8], prefix: u8) -> Self {
-        let [a, b, c, d, e, f, g, h] = groups;
-        Self { address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix }
+    pub const fn v6_whole([g0, g1, g2, g3, g4, g5, g6, g7]: [u16; 8], prefix: u8) -> Self {
+        Self { address: IpAddr::V6(Ipv6Addr::new(g0, g1, g2, g3, g4, g5, g6, g7)), prefix }
     }
 
     /// Whether `address` lies in this block. IPv4 and IPv6 never contain each other.

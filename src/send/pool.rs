@@ -14,13 +14,15 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
+use super::counts::{CloseReason, ConnectionCounts, Protocol};
 use super::dial::Dialer;
 use super::dns::ResolverHandle;
-use super::host::{CloseReason, Connection, ConnectionCounts, Host, Stage, State};
-use super::job::{self, CancelReason, Flight, Job};
+use super::host::{Connection, Host, Stage, State};
+use super::job::{self, Answer, CancelReason, Flight, Job};
 use super::proxy::Proxy;
 use super::request::{Prepared, PreparedCache, Stamp};
 use super::socket::SCRATCH_LEN;
+use super::streams::Stream;
 use super::target::Egress;
 use super::tls::{Tls, Trust};
 use crate::model::{
@@ -50,6 +52,8 @@ pub struct SendOptions {
     pub idle_timeout: Duration,
     /// A connection takes no further request after this long.
     pub age_max: Duration,
+    /// The same after this many, while streams of HTTP/2 have numbers left.
+    pub requests_max: u32,
     pub clock: fn() -> Mono,
 }
 
@@ -68,6 +72,7 @@ impl SendOptions {
             max_connections: 16 * 1024,
             idle_timeout: Duration::from_secs(60),
             age_max: Duration::from_secs(600),
+            requests_max: 1 << 24,
             clock,
         }
     }
@@ -99,6 +104,8 @@ impl Sender {
             next_serial: Cell::new(0),
             next_sweep: Cell::new(Mono(0)),
             completions: RefCell::default(),
+            capacities: RefCell::default(),
+            ready: Cell::default(),
             waker: RefCell::default(),
             counts: Cell::default(),
         }))
@@ -119,6 +126,12 @@ impl Sender {
     /// Appends what has completed.
     pub fn drain_completions(&self, into: &mut Vec<(u64, Outcome)>) {
         into.append(&mut self.0.completions.borrow_mut());
+    }
+
+    /// Takes the hosts whose connections now carry another number of requests at once than before, each
+    /// with that number. Before it is among them a host's is its bound of connections.
+    pub fn drain_capacities(&self) -> impl Iterator<Item = (Authority, u32)> + use<> {
+        self.0.capacities.take().into_iter()
     }
 
     /// Whom to wake when there are completions to drain: once, until they are drained.
@@ -173,7 +186,8 @@ pub(super) struct HostKey {
 pub(super) enum Place {
     /// At its host, in one of the two queues.
     Waiting(Box<Flight>),
-    On(Rc<Connection>),
+    /// With its place among the streams, which HTTP/1.1 has not.
+    On(Rc<Connection>, usize),
 }
 
 /// The state behind a [`Sender`], shared with the tasks of its connections.
@@ -196,6 +210,10 @@ pub(super) struct Pool {
     pub(super) next_serial: Cell<u64>,
     pub(super) next_sweep: Cell<Mono>,
     completions: RefCell<Vec<(u64, Outcome)>>,
+    /// Hosts whose capacity has changed, until it is asked for.
+    pub(super) capacities: RefCell<Vec<(Authority, u32)>>,
+    /// Reused by connections of HTTP/2 for the places that have something to read.
+    pub(super) ready: Cell<Vec<usize>>,
     waker: RefCell<Option<Waker>>,
     pub(super) counts: Cell<ConnectionCounts>,
 }
@@ -212,8 +230,8 @@ impl Pool {
             Err(error) => return self.complete(job.id, job.failed(error, job.started)),
         };
         let host = prepared.host.clone();
-        let flight = Flight { job, prepared, request: None };
-        if let Some(connection) = self.pop_idle(&host, flight.job.started) {
+        let flight = Flight { job, prepared, request: None, resends: 0 };
+        if let Some(connection) = self.pick(&host, flight.job.started) {
             return self.dispatch(&connection, flight);
         }
         host.waiting.borrow_mut().push_back(flight.job.id);
@@ -253,7 +271,9 @@ impl Pool {
         } else {
             None
         };
-        let host = Rc::new(Host::new(authority.clone(), tls));
+        let own = rule.max_connections.and_then(|max| usize::try_from(max).ok());
+        let max_connections = own.unwrap_or(self.options.max_connections_per_host).max(1);
+        let host = Rc::new(Host::new(authority.clone(), tls, rule.http2, max_connections));
         self.hosts.borrow_mut().insert(key, host.clone());
         Ok(host)
     }
@@ -270,18 +290,21 @@ impl Pool {
                 remove(&mut host.waiting_new.borrow_mut(), id);
                 self.complete(id, flight.job.failed(error, now));
             }
-            Place::On(connection) => {
-                match connection.state.replace(State::Nothing) {
-                    State::Head { flight, .. } => {
-                        let after = now.since(flight.job.started);
-                        let error = job::cancelled(why, "waiting for the answer", after);
-                        self.complete(id, flight.job.failed(error, now));
-                    }
-                    State::Body { flight, answer, .. } => {
-                        self.complete(id, answer.finish(&flight.job, true));
-                    }
-                    State::Nothing | State::Idle => {}
-                }
+            Place::On(connection, place) if connection.protocol.get() == Protocol::H2 => {
+                let (flight, answer) = match self.cancel_h2(&connection, place) {
+                    Some(Stream::Head(head)) => (head.flight, None),
+                    Some(Stream::Body { flight, answer, .. }) => (flight, Some(answer)),
+                    Some(Stream::Free) | None => return,
+                };
+                self.complete(id, cancelled(&flight.job, answer, why, now));
+            }
+            Place::On(connection, _) => {
+                let (flight, answer) = match connection.state.replace(State::Nothing) {
+                    State::Head { flight, .. } => (flight, None),
+                    State::Body { flight, answer, .. } => (flight, Some(answer)),
+                    State::Nothing | State::Idle => return,
+                };
+                self.complete(id, cancelled(&flight.job, answer, why, now));
                 self.close(&connection, CloseReason::Cancelled);
             }
         }
@@ -291,9 +314,14 @@ impl Pool {
         self.jobs.borrow_mut().remove(&id);
         let mut completions = self.completions.borrow_mut();
         completions.push((id, outcome));
-        if completions.len() == 1
-            && let Some(waker) = self.waker.borrow().as_ref()
-        {
+        if completions.len() == 1 {
+            self.wake_owner();
+        }
+    }
+
+    /// Wakes the worker's loop.
+    pub(super) fn wake_owner(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
     }
@@ -321,6 +349,10 @@ impl Pool {
                     kind: ErrorKind::Tls,
                     message: format!("{authority} did not end the TLS handshake {within}"),
                 },
+                Stage::Greeting => AttemptError {
+                    kind: ErrorKind::Protocol,
+                    message: format!("{authority} did not send its HTTP/2 settings {within}"),
+                },
             };
             self.open_failed(&connection, error);
         }
@@ -331,6 +363,14 @@ impl Pool {
         let until = self.opening.borrow().first_key_value().map(|((until, _), _)| *until);
         let sweep = (!self.connections.borrow().is_empty()).then(|| self.next_sweep.get());
         until.into_iter().chain(sweep).min()
+    }
+}
+
+/// The outcome of a job that is ended now: the headers of its answer decide, if they are there.
+fn cancelled(job: &Job, answer: Option<Box<Answer>>, why: CancelReason, now: Mono) -> Outcome {
+    match answer {
+        Some(answer) => answer.finish(job, true),
+        None => job.failed(job::cancelled(why, "waiting for the answer", now.since(job.started)), now),
     }
 }
 

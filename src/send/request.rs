@@ -3,15 +3,16 @@
 //! An attempt then costs one copy of the header table, one signature and the handful of values that
 //! differ. The id and the body are slices of the event's own bytes.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use hyper::http::uri::{Parts, PathAndQuery};
-use hyper::{Method, Request, Uri};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::http::uri::{self, Parts, PathAndQuery, Scheme};
+use hyper::{Method, Request, Uri, Version};
 
 use super::host::Host;
 use super::sign::{Signed, Signers};
@@ -36,6 +37,8 @@ pub(super) struct Prepared {
     uri: Uri,
     /// Everything, with empty values where an attempt puts its own.
     headers: HeaderMap,
+    /// The same for HTTP/2, made when it is first wanted.
+    h2: OnceCell<Box<(Uri, HeaderMap)>>,
     signers: Signers,
 }
 
@@ -71,27 +74,62 @@ impl Prepared {
         parts.path_and_query = Some(target);
         let uri = Uri::from_parts(parts).map_err(|_| refuse("the callback URL"))?;
         let signers = Signers::of(&subscription.secrets, subscription.delivery.signature);
-        Ok(Self { version: subscription.version, host, uri, headers, signers })
+        Ok(Self { version: subscription.version, host, uri, headers, h2: OnceCell::new(), signers })
     }
 
-    /// The request of one attempt.
+    /// The request of one attempt over HTTP/1.1.
     pub(super) fn request(&self, event: &Event, attempt: u16, stamp: &mut Stamp) -> Request<Body> {
+        let mut request = Request::new(Full::new(event.body().clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.filled(self.headers.clone(), event, attempt, stamp);
+        request
+    }
+
+    /// The same over HTTP/2, whose body is sent apart.
+    pub(super) fn request_h2(&self, event: &Event, attempt: u16, stamp: &mut Stamp) -> Request<()> {
+        let (uri, headers) = self.h2.get_or_init(|| Box::new(self.for_h2())).as_ref();
+        let mut headers = self.filled(headers.clone(), event, attempt, stamp);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(event.body().len()));
+        for once in [WEBHOOK_ID, WEBHOOK_SIGNATURE] {
+            if let Some(value) = headers.get_mut(once) {
+                // Will not come again, so it should not push what does out of the table of headers.
+                value.set_sensitive(true);
+            }
+        }
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// Scheme and host stand in the URI, and not among the headers.
+    fn for_h2(&self) -> (Uri, HeaderMap) {
+        let mut headers = self.headers.clone();
+        let host = headers.remove(HOST);
+        let mut parts = Parts::default();
+        parts.scheme = Some(if self.host.authority.tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
+        parts.path_and_query = self.uri.path_and_query().cloned();
+        // Nothing that was a callback URL fails here; h2 refuses a URI without a host.
+        (Uri::from_parts(parts).unwrap_or_default(), headers)
+    }
+
+    /// The headers with this attempt's values.
+    fn filled(&self, mut headers: HeaderMap, event: &Event, attempt: u16, stamp: &mut Stamp) -> HeaderMap {
         stamp.text.clear();
         let signed = Signed { id: event.id(), timestamp: &stamp.seconds_text, body: event.body() };
         self.signers.sign_into(stamp.at, &signed, &mut stamp.message, &mut stamp.text);
         let start = BODY_PREFIX.len();
         let id = event.body().slice(start..start + usize::from(event.id_len()));
-        let mut headers = self.headers.clone();
         // Ids and signatures are of characters that every header may hold: the fallback is never used.
         headers.insert(WEBHOOK_ID, HeaderValue::from_maybe_shared(id).unwrap_or(EMPTY));
         headers.insert(WEBHOOK_TIMESTAMP, stamp.value.clone());
         headers.insert(WEBHOOK_SIGNATURE, HeaderValue::from_str(&stamp.text).unwrap_or(EMPTY));
         headers.insert(ATTEMPT, attempt_value(attempt));
-        let mut request = Request::new(Full::new(event.body().clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        request
+        headers
     }
 }
 
@@ -186,7 +224,7 @@ mod tests {
             let mut subscription = sample(key, "http://localhost/");
             subscription.version = version;
             let mut made = false;
-            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
+            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None, false, 1));
             let found = cache.get(&subscription, || {
                 made = true;
                 Prepared::new(&subscription, host)
@@ -213,7 +251,7 @@ mod tests {
         let mut subscription = sample(1, "http://localhost/");
         subscription.headers =
             vec![crate::model::CustomHeader { name: "x".to_owned(), value: "secret\n".to_owned() }];
-        let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
+        let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None, false, 1));
         let error = Prepared::new(&subscription, host).err().expect("refused");
         assert_eq!(error.kind, ErrorKind::Protocol);
         assert!(!error.message.contains("secret"));
@@ -223,7 +261,7 @@ mod tests {
     fn any_target_of_a_callback_url_can_be_sent() {
         for target in ["//x", "/%60%C3%BC", "/x?a=b&c=%7B%7D", "/;=,@:&$!*'()~", "/a//b/?", "/?x=%27?/"] {
             let subscription = sample(1, &format!("http://localhost{target}"));
-            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None));
+            let host = Rc::new(Host::new(subscription.callback_url.authority().clone(), None, false, 1));
             let prepared = Prepared::new(&subscription, host).map_err(|e| e.message).expect(target);
             assert_eq!(prepared.uri.to_string(), target);
         }

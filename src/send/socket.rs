@@ -19,6 +19,8 @@ use super::host::Connection;
 use super::tls;
 use crate::model::{AttemptError, ErrorKind};
 
+/// What is said where a connection ends in place of an answer.
+pub(super) const CLOSED: &str = "the receiver closed the connection before its answer was there";
 /// Bytes that one read takes at most.
 pub(super) const SCRATCH_LEN: usize = 16 * 1024;
 
@@ -44,11 +46,18 @@ impl Socket {
         if budget.get() == 0 {
             return Poll::Ready(Err(io::Error::other(Flood)));
         }
-        let len = buf.len().min(budget.get());
+        let allowance = &self.connection.read_allowance;
+        if allowance.get() == 0 {
+            // Whoever set the bound polls again when others have had their turn.
+            return Poll::Pending;
+        }
+        let len = buf.len().min(budget.get()).min(allowance.get());
         let mut read = ReadBuf::new(buf.get_mut(..len).unwrap_or_default());
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
         let len = read.filled().len();
         budget.set(budget.get() - len);
+        allowance.set(allowance.get() - len);
+        self.connection.reads.set(self.connection.reads.get() + 1);
         Poll::Ready(Ok(len))
     }
 }
@@ -62,9 +71,22 @@ impl AsyncRead for Socket {
     }
 }
 
+/// A receiver that refuses a request early and closes has said why: what it does not take any more is let go,
+/// so that its answer is read. Where it said nothing, the read tells that the connection has ended.
+fn unless_gone(written: Poll<io::Result<usize>>, len: usize) -> Poll<io::Result<usize>> {
+    match written {
+        Poll::Ready(Err(error))
+            if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+        {
+            Poll::Ready(Ok(len))
+        }
+        written => written,
+    }
+}
+
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        unless_gone(Pin::new(&mut self.get_mut().stream).poll_write(cx, buf), buf.len())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -80,7 +102,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let len = bufs.iter().map(|buf| buf.len()).sum();
+        unless_gone(Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs), len)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -111,6 +134,14 @@ impl Io {
     pub(super) fn tls(stream: TlsStream<Socket>, scratch: Rc<RefCell<Vec<u8>>>) -> Self {
         let connection = stream.get_ref().0.connection.clone();
         Self { layer: Layer::Tls(Box::new(stream)), scratch, connection }
+    }
+
+    /// Tells a TLS receiver that this is the end (close_notify), if that can be said without waiting.
+    pub(super) fn say_goodbye(&mut self, cx: &mut Context<'_>) {
+        if let Layer::Tls(stream) = &mut self.layer {
+            // Whether it was heard changes nothing.
+            let _ = Pin::new(stream.as_mut()).poll_shutdown(cx);
+        }
     }
 
     /// Reads some bytes and hands them to `put`; `room` is what it can take.
@@ -157,7 +188,12 @@ fn explain(error: &io::Error) -> AttemptError {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Flood>) {
         return AttemptError { kind: ErrorKind::Protocol, message: error.to_string() };
     }
-    AttemptError { kind: ErrorKind::Reset, message: format!("the connection failed: {error}") }
+    let message = match error.kind() {
+        // TLS that ends without its own end; rustls says so to programmers.
+        io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        _ => format!("the connection failed: {error}"),
+    };
+    AttemptError { kind: ErrorKind::Reset, message }
 }
 
 impl Read for Io {
@@ -226,6 +262,7 @@ macro_rules! layered {
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.connection.writes.set(self.connection.writes.get() + 1);
         layered!(self, |stream| stream.poll_write(cx, buf))
     }
 
@@ -234,7 +271,11 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        layered!(self, |stream| stream.poll_shutdown(cx))
+        // What fails here is no news: the connection was at its end.
+        match &mut self.get_mut().layer {
+            Layer::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Layer::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -242,6 +283,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.connection.writes.set(self.connection.writes.get() + 1);
         layered!(self, |stream| stream.poll_write_vectored(cx, bufs))
     }
 

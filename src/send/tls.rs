@@ -19,6 +19,7 @@ use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
+use super::counts::Protocol;
 use crate::model::{AttemptError, Authority, ClientIdentity, ErrorKind};
 
 /// Sessions that a worker keeps to resume, some kilobytes each; rustls keeps eight of one host at most.
@@ -32,6 +33,7 @@ const NAMES_TOLD_MAX: usize = 4;
 const TOLD_LEN_MAX: usize = 200;
 
 const HTTP_1: &[u8] = b"http/1.1";
+const HTTP_2: &[u8] = b"h2";
 
 /// Which roots are trusted beside the built-in ones.
 #[derive(Clone, Debug, Default)]
@@ -161,7 +163,6 @@ fn config(
         }
     };
     config.resumption = Resumption::in_memory_sessions(sessions);
-    config.alpn_protocols = vec![HTTP_1.to_vec()];
     Ok(config)
 }
 
@@ -262,7 +263,12 @@ fn shortened(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TOLD_LEN_MAX).collect()
 }
 
-/// The protocol that the handshake has chosen.
-pub(super) fn speaks_http1(alpn: Option<&[u8]>) -> bool {
-    alpn.is_none_or(|chosen| chosen == HTTP_1)
+/// The protocols to offer, the favourite first.
+pub(super) fn offer(http2_only: bool) -> Vec<Vec<u8>> {
+    if http2_only { vec![HTTP_2.to_vec()] } else { vec![HTTP_2.to_vec(), HTTP_1.to_vec()] }
+}
+
+/// What the receiver has chosen; rustls refuses what was not offered. Without a choice it is HTTP/1.1.
+pub(super) fn chosen(alpn: Option<&[u8]>) -> Protocol {
+    if alpn == Some(HTTP_2) { Protocol::H2 } else { Protocol::H1 }
 }

@@ -39,18 +39,17 @@ pub fn path(configured: Option<&Path>, data_dir: &Path) -> PathBuf {
     configured.map_or_else(|| data_dir.join(FILE), Path::to_owned)
 }
 
-/// Reads the key, or makes it where nothing is `sealed` yet.
-pub fn load(path: &Path, sealed: bool) -> Result<Vault, KeyFileError> {
+/// Reads the key, or makes it where nothing is `sealed` yet: then it says so.
+pub fn load(path: &Path, sealed: bool) -> Result<(Vault, bool), KeyFileError> {
     let failed = |source| KeyFileError::File { path: path.to_owned(), source };
     match File::open(path) {
-        Ok(file) => read(&file, path).map(|key| Vault::new(&key)),
+        Ok(file) => read(&file, path).map(|key| (Vault::new(&key), false)),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
         Err(_) if sealed => Err(KeyFileError::Missing { path: path.to_owned() }),
         Err(_) => {
             let key = random::bytes();
             make(path, &key).map_err(failed)?;
-            tracing::info!(file = %path.display(), "made the key file: keep a copy of it apart from backups");
-            Ok(Vault::new(&key))
+            Ok((Vault::new(&key), true))
         }
     }
 }

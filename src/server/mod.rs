@@ -34,7 +34,7 @@ use crate::log::reader::{self, Readers};
 use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
 use crate::registry::{self, LoadError, Registry, RowError};
-use crate::route::owner;
+use crate::route::Placement;
 use crate::rt::{clock, random};
 use crate::schedule::Shard;
 use crate::send::ResolverHandle;
@@ -93,6 +93,7 @@ pub struct Server {
     admin_address: std::net::SocketAddr,
     socket: PathBuf,
     token: token::OperatorToken,
+    made_key_file: Option<PathBuf>,
 }
 
 /// Starts the engine. It is ready for events when this returns; recovery goes on behind it.
@@ -116,17 +117,17 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let token = token::operator_token(data_dir)?;
 
     let key_file = key_file::path(config.secrets.key_file.as_deref(), data_dir);
-    let vault = key_file::load(&key_file, registry::holds_sealed(&opened.registry_rows))?;
+    let (vault, made) = key_file::load(&key_file, registry::holds_sealed(&opened.registry_rows))?;
     let mut registry = Registry::new(options::registry(config, &catalogue, vault));
     let rewritten = registry
         .load(opened.registry_rows.into_iter(), opened.recovered.head.next(), random::bytes())
         .map_err(|error| match error.source {
-            RowError::Sealed => KeyFileError::Wrong { path: key_file }.into(),
+            RowError::Sealed => KeyFileError::Wrong { path: key_file.clone() }.into(),
             _ => ServerError::from(error),
         })?;
     recovery::write_registry_rows(&opened.store, &rewritten)?;
     let workers = options::workers(config);
-    let index = Arc::new(ArcSwap::from_pointee(registry.index(workers)));
+    let index = Arc::new(ArcSwap::from_pointee(registry.index(Placement::new(workers, Arc::clone(&rules)))));
     let registry = Arc::new(RwLock::new(registry));
 
     let mailboxes: Vec<Arc<Mailbox>> = (0..workers).map(|_| Arc::default()).collect();
@@ -156,18 +157,17 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             .lagging
             .iter()
             .filter(|(key, _)| {
-                snapshot.subscription(*key).is_some_and(|subscription| {
-                    owner(subscription.callback_url.authority(), workers) == number
-                })
+                snapshot.subscription(*key).is_some_and(|subscription| snapshot.owner(subscription) == number)
             })
             .copied()
             .collect();
-        let shard = Shard::new(
+        let mut shard = Shard::new(
             options::shard(config, &rules, number, workers),
             Arc::clone(&snapshot),
             opened.recovered.watermark,
             &lagging,
         );
+        shard.recall_failing(&opened.recovered.failing);
         let worker = WorkerOptions {
             number,
             core: config.workers.pin.then(|| options::core_of(number)),
@@ -236,6 +236,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         admin_address,
         socket: config.ingest.socket.clone(),
         token,
+        made_key_file: made.then_some(key_file),
     })
 }
 
@@ -249,6 +250,12 @@ impl Server {
     #[must_use]
     pub fn admin_address(&self) -> std::net::SocketAddr {
         self.admin_address
+    }
+
+    /// The key file, where this start has made it.
+    #[must_use]
+    pub fn made_key_file(&self) -> Option<&Path> {
+        self.made_key_file.as_deref()
     }
 
     /// The ingest socket.

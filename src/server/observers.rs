@@ -88,12 +88,16 @@ impl WorkerObserver {
 
     fn connections(&self, now: &ConnectionCounts) {
         let told = self.told.replace(*now);
-        let [opened, ..] = &self.send.opened;
-        opened.increment(now.opened - told.opened);
-        let [reused, ..] = &self.send.reused;
-        reused.increment(now.reused - told.reused);
-        for reason in CloseReason::ALL {
-            self.send.closed(false, reason.as_str(), now.closed(reason) - told.closed(reason));
+        for (protocol, (now, told)) in [(now.h1, told.h1), (now.h2, told.h2)].into_iter().enumerate() {
+            if let (Some(opened), Some(reused)) =
+                (self.send.opened.get(protocol), self.send.reused.get(protocol))
+            {
+                opened.increment(now.opened - told.opened);
+                reused.increment(now.reused - told.reused);
+            }
+            for reason in CloseReason::ALL {
+                self.send.closed(protocol == 1, reason.as_str(), now.closed(reason) - told.closed(reason));
+            }
         }
     }
 }

@@ -21,6 +21,8 @@ const QUEUED_MAX: usize = 64 * 1024;
 const QUEUED_BYTES_MAX: usize = 48 << 20;
 /// Requests that one worker has in flight at most.
 const IN_FLIGHT_MAX: usize = 4096;
+/// Bytes of bodies that one worker has in flight at most: what its sockets may have to hold.
+const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
 /// The store, inside the data directory.
 const STORE_DIRECTORY: &str = "store";
 
@@ -71,6 +73,7 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
             schedule: config.delivery.retry_schedule.clone(),
             jitter: config.delivery.retry_jitter,
         },
+        disable_after: Some(config.delivery.disable_after).filter(|after| !after.is_zero()),
         host_in_flight_max: config.delivery.max_connections_per_host,
         breaker: schedule::BreakerPolicy {
             window: config.breaker.window,
@@ -82,6 +85,7 @@ pub fn shard(config: &Config, rules: &Arc<HostRules>, worker: usize, workers: us
         in_flight_max: IN_FLIGHT_MAX,
         queued_max: QUEUED_MAX,
         queued_bytes_max: QUEUED_BYTES_MAX,
+        in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
         host_rules: Arc::clone(rules),
     }
 }

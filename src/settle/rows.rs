@@ -3,7 +3,7 @@
 //! It is atomic on purpose. The watermark says "all at or below is settled, in `retries`, in `dead` or
 //! covered by a `lagging` cursor", which is true only if those rows arrive with it or before it.
 
-use crate::model::{Attempt, Seq, SubscriptionKey, Trigger, UnixMillis};
+use crate::model::{Attempt, Seq, SubscriptionKey, Trigger, TypeBit, UnixMillis};
 
 /// Where a waiting retry lies on disk: ordered by due time, so that near ones are read in windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,20 @@ pub struct DeadRow {
     pub at: UnixMillis,
 }
 
+/// A death that other subscriptions may want to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub subscription: SubscriptionKey,
+    pub seq: Seq,
+    pub event_id: Box<str>,
+    pub type_bit: TypeBit,
+    pub reason: DeadReason,
+    pub attempts: u16,
+    pub at: UnixMillis,
+    /// Deaths before this one that nobody is told of, because there were too many.
+    pub omitted: u32,
+}
+
 /// A subscription that this worker lets go of because its host now belongs to another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Released {
@@ -79,6 +93,10 @@ pub struct Settlement {
     pub lagging_put: Vec<(SubscriptionKey, Seq)>,
     pub lagging_delete: Vec<SubscriptionKey>,
     pub dead_put: Vec<DeadRow>,
+    /// Since when a subscription has seen nothing but failure; `None` where it is over.
+    pub failing: Vec<(SubscriptionKey, Option<UnixMillis>)>,
+    /// Become events in the same write.
+    pub notices: Vec<Notice>,
     pub released: Vec<Released>,
 }
 
@@ -92,6 +110,8 @@ impl Settlement {
             && self.lagging_put.is_empty()
             && self.lagging_delete.is_empty()
             && self.dead_put.is_empty()
+            && self.failing.is_empty()
+            && self.notices.is_empty()
             && self.released.is_empty()
     }
 }

@@ -258,8 +258,20 @@ impl WorkerMetrics {
 /// Protocols of connections, as labels.
 pub const PROTOCOLS: [&str; 2] = ["h1", "h2"];
 /// Why a connection was closed.
-pub(super) const CLOSED: &[&str] =
-    &["connect", "peer", "idle", "age", "evicted", "cancelled", "error", "shutdown", "other"];
+pub(super) const CLOSED: &[&str] = &[
+    "connect",
+    "peer",
+    "goaway",
+    "refused",
+    "idle",
+    "age",
+    "requests",
+    "evicted",
+    "cancelled",
+    "error",
+    "shutdown",
+    "other",
+];
 
 /// Connections to receivers; arrays in the order of [`PROTOCOLS`].
 #[derive(Clone)]

@@ -99,7 +99,7 @@ metrics_table! {
         "The same by subscription, for the worst of those that are not healthy.";
     // Connections
     CONNECTIONS = "postrider_connections_total", Kind::Counter, ["event", "protocol", "reason"],
-        "Connections to receivers: opened, reused, closed (and why).";
+        "Connections to receivers: opened, reused by one more request, closed (and why).";
     // Control
     ACCOUNTS = "postrider_accounts", Kind::Gauge, [], "Accounts.";
     SUBSCRIPTIONS = "postrider_subscriptions", Kind::Gauge, [], "Subscriptions.";

@@ -222,6 +222,9 @@ impl Worker {
     }
 
     fn take_outcomes(&mut self) {
+        for (authority, requests) in self.sender.drain_capacities() {
+            self.shard.handle_host_capacity(&authority, requests);
+        }
         let mut completions = std::mem::take(&mut self.completions);
         self.sender.drain_completions(&mut completions);
         let now = clock::now();
@@ -296,15 +299,20 @@ impl Worker {
                 Action::CaughtUp(position) => {
                     self.requests.push(Request::CaughtUp { worker: self.number, position });
                 }
-                Action::Disable(key, reason) => {
-                    // Whoever else made it inactive first is as good: the answer is not waited for.
-                    let (reply, _) = oneshot::channel();
-                    self.requests.push(Request::Change { change: Change::Disable { key, reason }, reply });
+                Action::Disable { key, reason, announce } => {
+                    self.change(Change::Disable { key, reason, announce });
                 }
+                Action::Recovered(key) => self.change(Change::Recovered { key }),
             }
         }
         self.hand_over();
         true
+    }
+
+    /// Whoever else changed it first is as good: the answer is not waited for.
+    fn change(&mut self, change: Change) {
+        let (reply, _) = oneshot::channel();
+        self.requests.push(Request::Change { change, reply });
     }
 
     /// Hands to the log what it has room for. The rest waits here; its number is bounded by the shard.

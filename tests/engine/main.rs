@@ -21,22 +21,37 @@
 )]
 
 mod http;
+mod identity;
 #[allow(dead_code, reason = "the sender's own tests have it say more")]
 #[path = "../../src/send/tests/nameserver.rs"]
 mod nameserver;
+#[path = "../../src/send/tests/pki.rs"]
+#[allow(dead_code, reason = "the sender's own tests want more certificates")]
+mod pki;
 mod process;
 mod receiver;
+#[path = "../../src/send/tests/server.rs"]
+#[allow(dead_code, reason = "the sender's own tests look at more")]
+mod server;
 mod wait;
 
+mod breaker;
 mod deadline;
 mod delivery;
+mod disabled;
 mod disk;
 mod egress;
 mod hostile;
 mod isolation;
 mod kill;
 mod lag;
+mod order;
+mod peers_nginx;
+mod peers_node;
 mod peers_standardwebhooks;
+mod rate;
 mod retries;
+mod secrets;
 mod stop;
+mod tls;
 mod weather;

@@ -13,7 +13,7 @@ use crate::process::{Engine, Options};
 use crate::wait::PATIENCE;
 
 /// Installs what is missing and gives the directory.
-fn installed() -> PathBuf {
+pub fn installed() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/peers");
     let output = Command::new(script).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

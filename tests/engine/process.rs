@@ -25,10 +25,14 @@ pub struct Options {
     pub retries: &'static [&'static str],
     /// Keys of `[delivery]`, one a line.
     pub delivery: &'static str,
+    /// Keys of `[breaker]`, one a line; most tests want none to open.
+    pub breaker: &'static str,
     /// Tables of their own.
     pub more: String,
     /// Where it is not `<dir>/data`.
     pub data_dir: Option<PathBuf>,
+    /// Of the process, beside the test's own.
+    pub environment: &'static [(&'static str, &'static str)],
 }
 
 impl Default for Options {
@@ -38,8 +42,10 @@ impl Default for Options {
             timeout: "5s",
             retries: &["1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s"],
             delivery: "",
+            breaker: "min_requests = 1000000",
             more: String::new(),
             data_dir: None,
+            environment: &[],
         }
     }
 }
@@ -57,12 +63,13 @@ impl Options {
             "[admin]\nlisten = \"127.0.0.1:0\"\n\
              [workers]\ncount = {}\npin = false\n\
              [delivery]\ntimeout = \"{}\"\nretry_schedule = [{}]\nretry_jitter = 0.0\n{}\n\
-             [breaker]\nmin_requests = 1000000\n\
+             [breaker]\n{}\n\
              [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n{}\n",
             self.workers,
             self.timeout,
             retries.join(", "),
             self.delivery,
+            self.breaker,
             self.more
         );
         text
@@ -102,11 +109,16 @@ fn read_lines(child: &mut Child) -> (Arc<Mutex<Vec<String>>>, Receiver<String>) 
 
 /// Starts the binary with arguments of its own and gives its standard error by lines.
 pub fn spawn(arguments: &[&str], dir: &Path) -> Child {
+    spawn_in(arguments, dir, &[])
+}
+
+fn spawn_in(arguments: &[&str], dir: &Path, environment: &[(&str, &str)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_postrider"))
         .args(arguments)
         .current_dir(dir)
         .env_remove("POSTRIDER_OPERATOR_TOKEN")
         .env("NO_COLOR", "1")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -123,7 +135,8 @@ impl Engine {
         let file = dir.join("config.toml");
         fs::write(&file, options.toml(dir)).unwrap();
         let started = Instant::now();
-        let mut child = spawn(&["serve", "--config", file.to_str().unwrap()], dir);
+        let arguments = ["serve", "--config", file.to_str().unwrap()];
+        let mut child = spawn_in(&arguments, dir, options.environment);
         let (lines, said) = read_lines(&mut child);
         let ready = loop {
             match said.recv_timeout(PATIENCE) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use postrider::model::{Attempt, Event, Seq, Subscription, SubscriptionKey, UnixMillis};
-use postrider::route::{Index, owner};
+use postrider::route::Index;
 use postrider::schedule::Read;
 use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
 use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
@@ -27,6 +27,7 @@ pub struct Disk {
     pub attempts: BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>,
     pub retries: BTreeMap<RetryKey, RetryRow>,
     pub lagging: BTreeMap<SubscriptionKey, Seq>,
+    pub failing: BTreeMap<SubscriptionKey, UnixMillis>,
     pub dead: BTreeMap<(SubscriptionKey, Seq), DeadRow>,
     watermarks: BTreeMap<usize, Seq>,
 }
@@ -79,6 +80,12 @@ impl Disk {
                 }
                 for key in &settlement.lagging_delete {
                     self.lagging.remove(key);
+                }
+                for (key, since) in &settlement.failing {
+                    match since {
+                        Some(since) => drop(self.failing.insert(*key, *since)),
+                        None => drop(self.failing.remove(key)),
+                    }
                 }
                 for row in &settlement.dead_put {
                     self.dead.insert((row.subscription, row.seq), *row);
@@ -159,16 +166,13 @@ impl Disk {
         &self,
         index: &Index,
         worker: usize,
-        workers: usize,
         only: Option<SubscriptionKey>,
         after: Option<RetryKey>,
         until: UnixMillis,
     ) -> RetryPage {
         let mine = |row: &&RetryRow| match only {
             Some(key) => row.key.subscription == key,
-            None => index
-                .subscription(row.key.subscription)
-                .is_some_and(|sub| owner(sub.callback_url.authority(), workers) == worker),
+            None => index.subscription(row.key.subscription).is_some_and(|sub| index.owner(sub) == worker),
         };
         let mut rows: Vec<RetryRow> = self
             .retries

@@ -16,6 +16,9 @@ pub const BREAKER: BreakerPolicy = BreakerPolicy {
     open: Duration::from_millis(200),
     open_max: Duration::from_secs(3),
 };
+/// Bytes in flight of one worker, and what one event may have more.
+pub const IN_FLIGHT_BYTES_MAX: usize = 10_000;
+const BODY_MAX: usize = 3100;
 /// A worker wakes a little late at worst.
 const LATE_MS: u64 = 10;
 
@@ -69,7 +72,9 @@ pub struct Limits {
     seed: u64,
     hosts: HashMap<Place, Host>,
     paces: HashMap<SubscriptionKey, Pace>,
-    flights: HashMap<(usize, FlightId), u32>,
+    /// Each with the epoch of its host and its bytes.
+    flights: HashMap<(usize, FlightId), (u32, usize)>,
+    bytes: HashMap<usize, usize>,
     pub opened: u64,
     pub closed: u64,
 }
@@ -81,6 +86,7 @@ impl Limits {
             hosts: HashMap::new(),
             paces: HashMap::new(),
             flights: HashMap::new(),
+            bytes: HashMap::new(),
             opened: 0,
             closed: 0,
         }
@@ -91,6 +97,7 @@ impl Limits {
         self.hosts.clear();
         self.paces.clear();
         self.flights.clear();
+        self.bytes.clear();
     }
 
     /// Subscriptions came to or went from this host: it may have been forgotten.
@@ -111,7 +118,7 @@ impl Limits {
         let (seed, host) = (self.seed, self.hosts.entry(place).or_default());
         host.in_flight += 1;
         host.since_change += 1;
-        self.flights.insert((place.0, id), host.epoch);
+        self.flights.insert((place.0, id), (host.epoch, 0));
         assert!(host.in_flight <= max, "seed {seed}: {} requests to host {place:?}", host.in_flight);
         match host.state {
             BreakerState::Closed => {}
@@ -125,6 +132,13 @@ impl Limits {
         }
     }
 
+    pub fn of_worker(&mut self, worker: usize, id: FlightId, bytes: usize) {
+        self.flights.get_mut(&(worker, id)).expect("was sent").1 = bytes;
+        let all = self.bytes.entry(worker).or_default();
+        *all += bytes;
+        assert!(*all < IN_FLIGHT_BYTES_MAX + BODY_MAX, "seed {}: {all} bytes in flight", self.seed);
+    }
+
     pub fn of_subscription(&mut self, now_ms: u64, key: SubscriptionKey, rate: Option<f64>) {
         let pace = self.paces.entry(key).or_default();
         if let Err(told) = pace.start(now_ms, rate) {
@@ -135,7 +149,8 @@ impl Limits {
     pub fn ended(&mut self, now_ms: u64, place: Place, id: FlightId, sign: Sign) {
         let host = self.hosts.get_mut(&place).expect("was sent to");
         host.in_flight -= 1;
-        let epoch = self.flights.remove(&(place.0, id)).expect("was sent");
+        let (epoch, bytes) = self.flights.remove(&(place.0, id)).expect("was sent");
+        *self.bytes.get_mut(&place.0).expect("was sent") -= bytes;
         if epoch == host.epoch {
             host.since_change -= 1;
         }

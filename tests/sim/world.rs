@@ -11,7 +11,7 @@ use postrider::model::{
     HostRule, HostRules, Mono, Now, OnBlocked, Ordering, Outcome, Seq, SignatureScheme, Status, Subscription,
     SubscriptionId, SubscriptionKey, TypeBit, UnixMillis,
 };
-use postrider::route::{Index, owner};
+use postrider::route::{Index, Placement};
 use postrider::schedule::breaker::sign;
 use postrider::schedule::order::{Census, holds_order};
 use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
@@ -19,7 +19,7 @@ use postrider::schedule::{Action, FlightId, Options, Read, Settled, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
-use crate::limits::BREAKER;
+use crate::limits::{BREAKER, IN_FLIGHT_BYTES_MAX};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 
@@ -39,13 +39,16 @@ pub struct Plan {
 const ACCOUNTS: u64 = 3;
 const HOSTS: u64 = 5;
 const TYPES: u8 = 6;
-/// Requests at once to a host that no rule names, and the rule of one host.
+/// Requests at once to a host that no rule names, and the rules of two.
 const HOST_MAX: u32 = 4;
 const RULED_HOST: u64 = 3;
+/// A host that two workers share.
+const SPREAD_HOST: u64 = 4;
 const RULED_MAX: u32 = 2;
 const RULED_RATE: f64 = 30.0;
 const COMMITS_MAX: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(300);
+const DISABLE_AFTER: Duration = Duration::from_secs(8);
 /// Virtual time after the chaos by which everything must be settled.
 const MEND_MS: u64 = 2_000_000;
 const WALL_START: u64 = 1_800_000_000_000;
@@ -140,13 +143,32 @@ pub struct World {
     head: Seq,
     chaos_ms: u64,
     rules: Arc<HostRules>,
+    /// What connections were last said to carry.
+    capacities: HashMap<u64, u32>,
     pub oracle: Oracle,
 }
 
+fn spread_of(host: u64) -> u32 {
+    if host == SPREAD_HOST { 2 } else { 1 }
+}
+
+/// Requests at once and a second to a host, from one of `workers`.
+fn limits_of(host: u64, workers: usize) -> (u32, Option<f64>) {
+    let max = if host == RULED_HOST { RULED_MAX } else { HOST_MAX };
+    let sharers = spread_of(host).min(u32::try_from(workers).expect("small"));
+    let ruled = host == RULED_HOST || host == SPREAD_HOST;
+    (max, ruled.then(|| RULED_RATE / f64::from(sharers)))
+}
+
 fn rules() -> Arc<HostRules> {
-    let rule =
-        HostRule { max_connections: Some(RULED_MAX), rate_per_second: Some(RULED_RATE), ..HostRule::DEFAULT };
-    Arc::new(HostRules::new([(format!("host{RULED_HOST}.example").as_str(), rule)]))
+    let rule = |host: u64| HostRule {
+        spread: usize::try_from(spread_of(host)).expect("small"),
+        max_connections: (host == RULED_HOST).then_some(RULED_MAX),
+        rate_per_second: Some(RULED_RATE),
+        ..HostRule::DEFAULT
+    };
+    let hosts = [RULED_HOST, SPREAD_HOST].map(|host| (format!("host{host}.example"), rule(host)));
+    Arc::new(HostRules::new(hosts.iter().map(|(host, rule)| (host.as_str(), rule.clone()))))
 }
 
 fn trace() -> Option<(u64, u64)> {
@@ -177,13 +199,14 @@ impl World {
             disk: Disk::default(),
             asks: VecDeque::new(),
             live: vec![false; workers],
-            index: Arc::new(Index::empty(workers)),
+            index: Arc::new(Index::empty(Placement::new(workers, rules()))),
             subs: BTreeMap::new(),
             receivers: vec![Receiver::Well; usize::try_from(HOSTS).expect("small")],
             next_key: 1,
             head: Seq(0),
             chaos_ms: plan.chaos_ms,
             rules: rules(),
+            capacities: HashMap::new(),
             oracle: Oracle::new(plan.seed),
         };
         world.start();
@@ -288,7 +311,7 @@ impl World {
 
     fn finish(&mut self) {
         self.oracle.finish(&self.subs, &self.disk);
-        let owner = |sub: &Subscription| owner(sub.callback_url.authority(), self.workers.len());
+        let owner = |sub: &Subscription| self.index.owner(sub);
         for sub in self.subs.values() {
             let health = self.workers[owner(sub)].shard.health(sub.key).unwrap_or_default();
             let told = (health.pending, health.oldest_pending_at);

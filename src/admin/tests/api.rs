@@ -107,7 +107,7 @@ fn a_subscription_lives_and_dies() {
         "headers": [{"name": "X-Api-Key", "value": "••••••"}],
         "description": "", "status": "active", "disabledReason": null,
         "delivery": {"timeoutMs": 15000, "maxInFlight": 64, "ratePerSecond": null, "ordering": "none", "onBlocked": "block", "signature": "v1"},
-        "filter": null,
+        "clientCertificate": null, "filter": null,
         "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed"},
         "createdAt": "2026-11-23T14:49:00.001Z", "updatedAt": "2026-11-23T14:49:00.001Z", "version": 1,
     });
@@ -196,6 +196,50 @@ fn public_keys_are_shown_where_they_are_used() {
 }
 
 #[test]
+fn client_certificates_are_checked_and_their_keys_kept() {
+    let made = || {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(vec!["client".to_owned()]).expect("a name");
+        (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+    };
+    let ((certificate, key), (_, other_key)) = (made(), made());
+    let bench = Bench::new();
+    let mut body = draft();
+    let broken = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
+    for (certificate, key, field) in [
+        (&certificate, &other_key, "key"),
+        (&certificate, &broken, "key"),
+        (&certificate.replace('M', "!"), &key, "certificate"),
+        (&certificate, &"••••••".to_owned(), "key"),
+    ] {
+        body["clientCertificate"] = json!({"certificate": certificate, "key": key});
+        let answer = bench.call("POST", "/api/v1/accounts/acme/subscriptions", Some(&body));
+        assert_eq!(answer.problem(422, "validation_failed"), [format!("clientCertificate.{field}")]);
+    }
+    body["clientCertificate"] = json!({"certificate": certificate, "key": key});
+    let sub = create(&bench, "acme", &body);
+    let shown = &sub["clientCertificate"];
+    assert_eq!((&shown["certificate"], &shown["key"]), (&json!(certificate), &json!("••••••")));
+    assert!(shown["fingerprint"].is_string() && shown["notAfter"].is_string(), "{shown}");
+    let stored = || {
+        let registry = bench.admin.registry();
+        let account = registry.accounts_after(None).next().expect("one").key;
+        registry.subscriptions_of(account)[0].client_identity.clone()
+    };
+    assert_eq!(stored().expect("set").key, key);
+    let patch =
+        |change: &Value| bench.call("PATCH", &path(&sub), Some(&json!({"clientCertificate": change})));
+    let renewed = json!({"certificate": certificate, "key": "••••••"});
+    assert_eq!(patch(&renewed).status, 200);
+    assert_eq!(stored().expect("set").key, key, "a masked key sent back keeps the stored one");
+    let wrong = patch(&json!({"certificate": certificate, "key": other_key}));
+    assert_eq!(wrong.problem(422, "validation_failed"), ["clientCertificate.key"]);
+    assert!(!wrong.text.contains(other_key.lines().nth(1).expect("base64")));
+    assert_eq!(patch(&Value::Null).json()["clientCertificate"], Value::Null);
+    assert_eq!(stored(), None);
+}
+
+#[test]
 fn selectors_are_kept_as_ids() {
     let bench = Bench::new();
     let mut body = draft();
@@ -228,6 +272,8 @@ fn lists_go_on_where_they_ended() {
     let page = bench.get("/api/v1/event-types?limit=30");
     let rest = bench.get(&format!("/api/v1/event-types?cursor={}", page["next"].as_str().expect("more")));
     assert_eq!(rest["items"].as_array().map(Vec::len), Some(9));
+    let all = bench.get("/api/v1/event-types?operational=true");
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(42), "the engine's own too");
     for account in ["b", "a"] {
         assert_eq!(bench.call("PUT", &format!("/api/v1/accounts/{account}"), None).status, 201);
     }

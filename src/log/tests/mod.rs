@@ -8,6 +8,7 @@
     reason = "helpers of tests, which the configuration knows by their attribute only"
 )]
 
+mod announcing;
 mod appending;
 mod failing;
 mod reading;
@@ -35,6 +36,7 @@ use super::recovery::{self, write_registry_rows};
 use super::stats::NoObserver;
 use super::store::Store;
 use super::writer::{self, WriterHandle, WriterParts};
+use crate::model::operational::{DEAD, DISABLED, RECOVERED};
 use crate::model::{
     AccountName, Attempt, DeliveryOptions, Disposition, EventId, EventMask, Mono, NewEvent, Now, OnBlocked,
     Seq, SignatureScheme, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis,
@@ -54,6 +56,7 @@ impl Selectors for Types {
         match selector {
             "*" => Some(EventMask::of((0..39).map(TypeBit))),
             "one" => Some(EventMask::of([TypeBit(1)])),
+            "own" => Some(EventMask::of([DISABLED, DEAD, RECOVERED])),
             _ => None,
         }
     }
@@ -68,6 +71,10 @@ impl Selectors for Types {
 
     fn gated_mask(&self) -> EventMask {
         EventMask::NONE
+    }
+
+    fn id(&self, bit: TypeBit) -> Option<String> {
+        Some(format!("type.{}", bit.0))
     }
 }
 
@@ -221,7 +228,11 @@ impl Rig {
             Appended::Accepted(seq) => seq,
             Appended::Duplicate => panic!("a duplicate"),
         };
-        self.append(events).expect("is taken").into_iter().map(accepted).collect()
+        let seqs: Vec<Seq> = self.append(events).expect("is taken").into_iter().map(accepted).collect();
+        // The answer comes a moment before readers see them.
+        let seen = || (Some(self.store.head()) >= seqs.last().copied()).then_some(());
+        eventually(seen).expect("the head rises");
+        seqs
     }
 
     fn subscribe(&self, account: &str, url: &str, events: &str) -> Arc<Subscription> {
@@ -274,7 +285,7 @@ impl Rig {
 
     #[expect(clippy::unused_self, reason = "reads as what it is: the rig's two workers")]
     fn owner(&self, subscription: &Subscription) -> usize {
-        crate::route::owner(subscription.callback_url.authority(), 2)
+        crate::route::Placement::from(2).owner(subscription)
     }
 
     fn account(&self, name: &str) -> crate::model::AccountKey {

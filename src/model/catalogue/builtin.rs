@@ -14,13 +14,15 @@ use crate::model::json::JsonObject;
 use crate::model::mask::TypeBit;
 
 /// In the order in which the console shows the groups.
-const GROUPS: [&str; 6] = [
+const GROUPS: [&str; 7] = [
     include_str!("../../../catalogue/visitor.json"),
     include_str!("../../../catalogue/reservation.json"),
     include_str!("../../../catalogue/analytics.json"),
     include_str!("../../../catalogue/iot.json"),
     include_str!("../../../catalogue/user.json"),
     include_str!("../../../catalogue/device.json"),
+    // What the engine makes itself; see `model::operational`.
+    include_str!("../../../catalogue/postrider.json"),
 ];
 
 #[derive(Deserialize)]

@@ -132,6 +132,22 @@ fn samples_have_the_fields_and_hold_to_the_schema() {
 }
 
 #[test]
+fn what_the_engine_tells_itself() {
+    let catalogue = Catalogue::builtin();
+    let own: Vec<_> = catalogue.all().filter(|event_type| event_type.bit.is_operational()).collect();
+    assert_eq!(catalogue.all().count(), catalogue.iter().count() + own.len());
+    use crate::model::operational::{DEAD, DISABLED, RECOVERED};
+    assert_eq!(own.iter().map(|own| own.bit).collect::<Vec<_>>(), [DISABLED, DEAD, RECOVERED]);
+    for event_type in own {
+        assert_eq!((&*event_type.group, event_type.gated), ("Postrider", false));
+        assert!(event_type.id.starts_with(crate::model::operational::PREFIX));
+        let schema: Value = serde_json::from_str(event_type.schema.as_str()).unwrap();
+        let sample: Value = serde_json::from_str(event_type.sample.as_str()).unwrap();
+        check_schema(&schema, &schema, &sample, &event_type.id);
+    }
+}
+
+#[test]
 fn selectors() {
     let catalogue = Catalogue::builtin();
     let check = |selector: &str, count: usize, canonical: Option<&str>| {
@@ -142,6 +158,9 @@ fn selectors() {
     };
     check("*", 39, Some("*"));
     check("user.*", 8, Some("user.*"));
+    check("postrider.*", 3, Some("postrider.*"));
+    check("postrider.subscription.*", 2, Some("postrider.subscription.*"));
+    check("postrider.delivery.dead", 1, Some("postrider.delivery.dead"));
     check("user.invitation.*", 3, Some("user.invitation.*"));
     check("device.health.*", 3, Some("device.health.*"));
     check("User Deleted Event", 1, Some("user.deleted"));

@@ -89,12 +89,11 @@ impl Dialer {
         stage.set(Stage::Connecting);
         let addresses = in_turn(&open, self.families.prefers_v4(&target.host, (self.clock)()));
         let _forget = Forget { dialer: self, target };
-        let connected = match &self.proxy {
-            Some(proxy) => self.through(proxy, target, &addresses).await,
-            None => {
-                let note = |trouble| self.note(target, trouble);
-                self.race(&target.host, target.port, &addresses, note).await
-            }
+        let connected = if let Some(proxy) = &self.proxy {
+            self.through(proxy, target, &addresses).await
+        } else {
+            let note = |trouble| self.note(target, trouble);
+            self.race(&target.host, target.port, &addresses, note).await
         };
         connected.map_err(|trouble| AttemptError {
             kind: ErrorKind::Connect,

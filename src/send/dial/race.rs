@@ -87,19 +87,18 @@ pub(super) async fn connect(
                 }
             }
             let now = clock();
-            if now >= next_at || running.is_empty() {
-                if let Some((number, address)) = queue.next() {
-                    running.push((number, address.ip(), Box::pin(open(address))));
-                    note(text(&failed, &running));
-                    next_at = now + STAGGER;
-                    if queue.len() > 0 {
-                        timer = Some(Box::pin(monoio::time::sleep(STAGGER)));
-                        alarm = Some(alarms.set(next_at, cx.waker().clone()));
-                    } else {
-                        (timer, alarm) = (None, None);
-                    }
-                    continue;
+            if (now >= next_at || running.is_empty())
+                && let Some((number, address)) = queue.next()
+            {
+                running.push((number, address.ip(), Box::pin(open(address))));
+                note(text(&failed, &running));
+                next_at = now + STAGGER;
+                (timer, alarm) = (None, None);
+                if queue.len() > 0 {
+                    timer = Some(Box::pin(monoio::time::sleep(STAGGER)));
+                    alarm = Some(alarms.set(next_at, cx.waker().clone()));
                 }
+                continue;
             }
             if running.is_empty() {
                 return Poll::Ready(Err(text(&failed, &running)));

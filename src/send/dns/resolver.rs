@@ -149,15 +149,16 @@ impl Errand {
     async fn run(mut self, asker: &Asker) {
         let name = Arc::clone(&self.name);
         let mut asking = std::pin::pin!(asker.ask(&name));
-        let found = match tokio::time::timeout(LATE_AFTER, &mut asking).await {
-            Ok(found) => found,
-            Err(_) => {
-                if let Some(shared) = self.shared.upgrade() {
-                    let late = shared.lock().is_late(&name, (shared.clock)());
-                    late.map(tell);
+        let found = if let Ok(found) = tokio::time::timeout(LATE_AFTER, &mut asking).await {
+            found
+        } else {
+            if let Some(shared) = self.shared.upgrade() {
+                let late = shared.lock().is_late(&name, (shared.clock)());
+                if let Some(late) = late {
+                    tell(late);
                 }
-                asking.await
             }
+            asking.await
         };
         self.found = Some(found);
     }

@@ -171,7 +171,7 @@ impl Asker {
                     lookup.record_iter().filter_map(|record| address(record.data())).collect();
                 addresses.truncate(ADDRESSES_MAX);
                 // Aliases count too: each record on the way to the addresses may end first.
-                let ttl = lookup.record_iter().map(|record| record.ttl()).min();
+                let ttl = lookup.record_iter().map(hickory_resolver::proto::rr::Record::ttl).min();
                 let ttl = ttl.map(|seconds| Duration::from_secs(seconds.into()));
                 let answer =
                     if addresses.is_empty() { Err(DnsError::NoAddress) } else { Ok(addresses.into()) };

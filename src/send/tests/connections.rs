@@ -20,7 +20,7 @@ fn one_connection_serves_a_hundred_deliveries() {
                 assert!(deliver(&sender, &to(address)).await.status.is_some());
             }
             let counts = sender.connections();
-            assert_eq!((counts.open, counts.opened, counts.reused), (1, 1, 99), "{answer}");
+            assert_eq!((counts.open, counts.opened(), counts.reused()), (1, 1, 99), "{answer}");
         });
         let notes: Vec<_> = notes.try_iter().collect();
         assert_eq!(notes.iter().filter(|note| note.starts_with("POST")).count(), 100);
@@ -88,7 +88,7 @@ fn a_connection_that_had_ended_is_replaced_within_the_attempt() {
             assert_eq!(sender.connections().open, 1, "the sender has not seen it");
             assert_eq!(deliver(&sender, &to(address)).await.error, None, "reset: {reset}");
             let counts = sender.connections();
-            assert_eq!((counts.open, counts.opened, counts.reused), (1, 2, 1));
+            assert_eq!((counts.open, counts.opened(), counts.reused()), (1, 2, 1));
             assert_eq!(counts.closed(CloseReason::Peer), 1);
         });
     }
@@ -122,7 +122,7 @@ fn a_receiver_that_allows_one_request_gets_one() {
             for _ in 0..3 {
                 assert_eq!(deliver(&sender, &to(address)).await.error, None);
             }
-            assert_eq!((sender.connections().opened, sender.connections().reused), (3, 0));
+            assert_eq!((sender.connections().opened(), sender.connections().reused()), (3, 0));
         });
     }
 }
@@ -141,7 +141,7 @@ fn connections_to_a_host_are_bounded() {
         let mut ids: Vec<_> = done.iter().map(|(id, _)| *id).collect();
         ids.sort_unstable();
         assert_eq!(ids, (0..50).collect::<Vec<_>>());
-        assert_eq!(sender.connections().opened, 3);
+        assert_eq!(sender.connections().opened(), 3);
     });
     assert_eq!(notes.try_iter().filter(|note| note.starts_with("connection")).count(), 3);
 }

@@ -41,6 +41,7 @@ fn addresses(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().expect("an address")).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is an answer like others")]
 fn known(texts: &[&str]) -> Answer {
     Ok(addresses(texts).into())
 }
@@ -184,10 +185,10 @@ fn old_answers_bridge_a_failure() {
     for name in ["failing.test", "silent.test"] {
         NOW.store(0, Ordering::SeqCst);
         assert_eq!(get(&resolver, name), known(&["192.0.2.1"]));
-        NOW.store(3000_000_000_000, Ordering::SeqCst);
+        NOW.store(3_000_000_000_000, Ordering::SeqCst);
         assert_eq!(get(&resolver, name), known(&["192.0.2.1"]), "{name}");
         assert!(server.asked(name, false) > 1);
-        NOW.store(4000_000_000_000, Ordering::SeqCst);
+        NOW.store(4_000_000_000_000, Ordering::SeqCst);
         assert!(get(&resolver, name).is_err(), "{name}: too old");
     }
 }

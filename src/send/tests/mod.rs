@@ -4,6 +4,8 @@ mod answers;
 mod connections;
 mod dialing;
 mod dns;
+mod frames;
+mod h2;
 mod names;
 mod nameserver;
 mod pki;

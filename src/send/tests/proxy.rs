@@ -5,6 +5,9 @@ use std::net::Shutdown;
 
 use super::dialing::{named, sender};
 use super::nameserver::{NameServer, Reply};
+use super::pki::Issuer;
+use super::server::{Server, Setup};
+use super::tls::{secure, trusting};
 use super::*;
 use crate::send::proxy::Proxy;
 
@@ -58,6 +61,7 @@ fn zone(name: &str, v6: bool, _number: usize) -> Reply {
     let addresses = match (name, v6) {
         ("good.test" | "proxy.test", false) => vec![[127, 0, 0, 2].into()],
         ("inside.test", false) => vec![[10, 0, 0, 1].into()],
+        ("secure.test" | "other.test", false) => vec![[127, 0, 0, 1].into()],
         ("mixed.test", false) => vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()],
         _ => return Reply::Nothing,
     };
@@ -100,6 +104,25 @@ fn a_tunnel_to_the_address_that_was_judged() {
         }
         assert_eq!(connects.try_iter().count(), 0);
     });
+}
+
+/// The proxy carries bytes: the certificate must be the target's, for its name.
+#[test]
+fn tls_to_the_name_inside_the_tunnel() {
+    let issuer = Issuer::new("Test Root");
+    let certificate = Some(issuer.server(&["secure.test"]));
+    let server = Server::start(Setup { certificate, body: "ok", ..Setup::default() });
+    let (proxy, connects) = receiver(serve);
+    let names = NameServer::start(zone);
+    on_runtime(async {
+        let sender = sender(&names, SendOptions { proxy: through(proxy, None).proxy, ..trusting(&issuer) });
+        let outcome = deliver(&sender, &secure("secure.test", &server)).await;
+        assert_eq!((outcome.error, outcome.status), (None, Some(200)));
+        expect_error(&deliver(&sender, &secure("other.test", &server)).await, ErrorKind::Tls, "other.test");
+    });
+    let connects: Vec<String> = connects.try_iter().collect();
+    assert_eq!(connects.len(), 2);
+    assert!(connects.iter().all(|head| head.starts_with(&format!("CONNECT {} ", server.address))));
 }
 
 #[test]

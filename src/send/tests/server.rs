@@ -44,6 +44,8 @@ pub(super) struct Setup {
 pub(super) struct Seen {
     pub(super) connections: AtomicUsize,
     pub(super) resumed: AtomicUsize,
+    /// Connections whose client has said that it ends them.
+    pub(super) goodbyes: AtomicUsize,
     pub(super) over_h1: AtomicUsize,
     pub(super) over_h2: AtomicUsize,
     now: AtomicUsize,
@@ -98,14 +100,12 @@ impl Server {
         Self { address, seen }
     }
 
-    #[expect(dead_code, reason = "the next tests want it")]
     /// Answers all that is held, and does not hold any more.
     pub(super) fn release(&self) {
         self.seen.released.store(true, Ordering::SeqCst);
         self.seen.release.notify_waiters();
     }
 
-    #[expect(dead_code, reason = "the next tests want it")]
     /// How many requests are held.
     pub(super) fn now(&self) -> usize {
         Seen::count(&self.seen.now)
@@ -139,17 +139,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (held, body) = (setup.held, setup.body);
-    let seen = seen.clone();
-    let service = service_fn(move |request| answer(request, seen.clone(), held, body));
-    // A connection that ends in an error is the client's way to close it.
-    if h2 {
+    let noting = seen.clone();
+    let service = service_fn(move |request| answer(request, noting.clone(), held, body));
+    let ended = if h2 {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder.max_concurrent_streams(setup.max_streams);
-        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        builder.serve_connection(TokioIo::new(stream), service).await
     } else {
         let builder = hyper::server::conn::http1::Builder::new();
-        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-    }
+        builder.serve_connection(TokioIo::new(stream), service).await
+    };
+    seen.goodbyes.fetch_add(usize::from(ended.is_ok()), Ordering::SeqCst);
 }
 
 async fn answer(

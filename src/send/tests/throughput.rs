@@ -113,7 +113,7 @@ async fn ours(address: SocketAddr, body: &'static str) -> u64 {
         if done == REQUESTS { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    assert_eq!(sender.connections().opened, CONNECTIONS as u64);
+    assert_eq!(sender.connections().opened(), CONNECTIONS as u64);
     (cpu() - before) / REQUESTS as u64
 }
 

@@ -59,7 +59,7 @@ fn delivered_to_names_and_addresses() {
                 assert_eq!(body, BODY);
             }
         }
-        assert_eq!((sender.connections().opened, sender.connections().reused), (2, 4));
+        assert_eq!((sender.connections().opened(), sender.connections().reused()), (2, 4));
     });
 }
 
@@ -177,4 +177,21 @@ fn roots_that_cannot_be_read_are_told() {
     assert!(matches!(load(&format!("{good}{broken}")), Err(TrustError::Invalid { number: 2, .. })));
     let missing = TrustOptions { ca_file: Some("/nowhere/ca.pem".into()), system_roots: false };
     assert!(matches!(Trust::load(&missing), Err(TrustError::Read { .. })));
+}
+
+#[test]
+fn goodbye_is_said() {
+    let issuer = Issuer::new("Test Root");
+    for alpn in ["http/1.1", "h2"] {
+        let certificate = Some(issuer.server(&["local.test"]));
+        let server = Server::start(Setup { certificate, alpn: vec![alpn], ..Setup::default() });
+        on_runtime(async {
+            let sender = sender(trusting(&issuer));
+            assert_eq!(deliver(&sender, &secure("local.test", &server)).await.error, None);
+            sender.tick(clock() + Duration::from_secs(61));
+            while Seen::count(&server.seen.goodbyes) == 0 {
+                monoio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
 }

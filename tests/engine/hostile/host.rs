@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 
 use super::peer::Peer;
@@ -29,24 +30,31 @@ pub struct Host {
 
 /// Bytes of a small receive buffer: a request of some kilobytes cannot be sent whole to who does not read.
 const SMALL: usize = 2048;
+const SEGMENT: u32 = 536;
 
 impl Host {
     pub fn start(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self::on(listener, script)
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), None, script)
     }
 
-    /// The same, with room for little of a request in the kernel.
+    /// The script speaks through TLS.
+    pub fn start_tls(tls: Arc<ServerConfig>, script: Script) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(tls), script)
+    }
+
+    /// The same, with room for little of a request in the kernel, on both sides: the sender's is counted in
+    /// segments.
     pub fn start_small(script: Script) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         // Before it listens, so that the window is small from the first packet on.
         socket.set_recv_buffer_size(SMALL).unwrap();
+        socket.set_tcp_mss(SEGMENT).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         socket.listen(128).unwrap();
-        Self::on(socket.into(), script)
+        Self::on(socket.into(), None, script)
     }
 
-    fn on(listener: TcpListener, script: Script) -> Self {
+    fn on(listener: TcpListener, tls: Option<Arc<ServerConfig>>, script: Script) -> Self {
         let address = listener.local_addr().unwrap();
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
@@ -57,9 +65,9 @@ impl Host {
                 }
                 let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
                 shared.running.fetch_add(1, Ordering::SeqCst);
-                let (shared, script) = (Arc::clone(&shared), Arc::clone(&script));
+                let (shared, script, tls) = (Arc::clone(&shared), Arc::clone(&script), tls.clone());
                 std::thread::spawn(move || {
-                    shared.follow(&script, stream, number);
+                    shared.follow(&script, Peer::new(stream, tls, number));
                     shared.running.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -92,8 +100,7 @@ impl Host {
 }
 
 impl Counts {
-    fn follow(&self, script: &Script, stream: TcpStream, number: usize) {
-        let mut peer = Peer::new(stream, number);
+    fn follow(&self, script: &Script, mut peer: Peer) {
         script(&mut peer);
         if !peer.ended && !peer.until_closed() {
             self.left_open.fetch_add(1, Ordering::SeqCst);

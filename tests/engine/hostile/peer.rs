@@ -5,7 +5,10 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::http::{read_body, read_head};
 use crate::wait::PATIENCE;
@@ -16,8 +19,49 @@ pub struct Asked {
     pub id: String,
 }
 
+/// The socket, or TLS on it.
+enum Wire {
+    Plain(TcpStream),
+    /// Shakes hands with the first byte that is read or written.
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Wire {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_ref(),
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buf),
+            Self::Tls(tls) => tls.read(buf),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(buf),
+            Self::Tls(tls) => tls.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
 pub struct Peer {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Wire>,
     /// Which connection this is, from 0.
     pub number: usize,
     /// Ended by the script itself: there is no end to wait for.
@@ -25,15 +69,36 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(stream: TcpStream, number: usize) -> Self {
+    pub fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>, number: usize) -> Self {
         let _ = stream.set_nodelay(true);
         let _ = stream.set_read_timeout(Some(PATIENCE));
         let _ = stream.set_write_timeout(Some(PATIENCE));
-        Self { stream: BufReader::new(stream), number, ended: false }
+        let wire = match tls {
+            None => Wire::Plain(stream),
+            Some(config) => {
+                let connection = ServerConnection::new(config).expect("a configuration that fits");
+                Wire::Tls(Box::new(StreamOwned::new(connection, stream)))
+            }
+        };
+        Self { stream: BufReader::new(wire), number, ended: false }
     }
 
     fn socket(&self) -> &TcpStream {
-        self.stream.get_ref()
+        self.stream.get_ref().socket()
+    }
+
+    /// Bytes under TLS, where there is TLS.
+    pub fn say_below(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let mut socket = self.socket();
+        socket.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Ends TLS as it should be ended.
+    pub fn close_notify(&mut self) {
+        if let Wire::Tls(tls) = self.stream.get_mut() {
+            tls.conn.send_close_notify();
+            let _ = tls.flush();
+        }
     }
 
     /// Reads a request, whole. `None` at the end of the connection.
@@ -45,13 +110,15 @@ impl Peer {
     }
 
     /// Reads so many bytes, of whatever.
-    pub fn read(&mut self, count: usize) -> bool {
-        self.stream.read_exact(&mut vec![0; count]).is_ok()
+    pub fn read(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).is_ok().then_some(bytes)
     }
 
     /// `false` where the other side has gone.
     pub fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
+        let wire = self.stream.get_mut();
+        wire.write_all(bytes.as_ref()).and_then(|()| wire.flush()).is_ok()
     }
 
     /// One byte after the other, at this pace.

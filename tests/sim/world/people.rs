@@ -79,8 +79,8 @@ impl World {
         self.note(key, None, || {
             format!(
                 "{edit:?} at {next:?}: owner {:?} -> {:?}",
-                before.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len())),
-                after.as_ref().map(|s| owner(s.callback_url.authority(), self.live.len()))
+                before.as_ref().map(|s| self.index.owner(s)),
+                after.as_ref().map(|s| self.index.owner(s))
             )
         });
         self.oracle.changed(key, after.as_ref());
@@ -118,6 +118,7 @@ impl World {
             },
             secrets: Secrets::new(SigningKeys { secret: [1; 32].into(), seed: [1; 32] }),
             client_identity: None,
+            announced: false,
             created_at: self.now().wall,
             updated_at: self.now().wall,
             version: 0,

@@ -55,8 +55,24 @@ impl World {
             17..=18 => Receiver::Limiting,
             _ => Receiver::Gone,
         };
+        if self.rng.chance(30) {
+            self.reconnect();
+        }
         let wait = 100 + self.rng.below(4000);
         self.after(wait, Happening::Weather);
+    }
+
+    /// The connections to a host carry another number of requests from now on.
+    fn reconnect(&mut self) {
+        let host = self.rng.below(HOSTS);
+        let requests = 1 + u32::try_from(self.rng.below(8)).expect("small");
+        let url = format!("http://host{host}.example/hook");
+        let url = CallbackUrl::parse(&url).expect("valid");
+        for worker in 0..self.workers.len() {
+            self.workers[worker].shard.handle_host_capacity(url.authority(), requests);
+            self.wake(worker);
+        }
+        self.capacities.insert(host, requests);
     }
 
     pub(super) fn crash(&mut self) {
@@ -64,6 +80,7 @@ impl World {
             return;
         }
         self.life += 1;
+        self.capacities.clear();
         if let Some((key, _)) = self.trace {
             self.note(SubscriptionKey(key), None, || "crash".to_owned());
         }
@@ -77,7 +94,7 @@ impl World {
         self.oracle.crashed(&self.disk);
         let workers = if self.rng.chance(20) { 1 + self.rng.below(3) } else { self.live.len() as u64 };
         self.live = vec![false; usize::try_from(workers).expect("small")];
-        let mut index = Index::empty(self.live.len());
+        let mut index = Index::empty(Placement::new(self.live.len(), rules()));
         for account in 1..=ACCOUNTS {
             let account = AccountKey(u32::try_from(account).expect("small"));
             let of_account: Vec<_> =

@@ -15,25 +15,25 @@ impl World {
                     schedule: [100, 1_000, 45_000, 70_000].map(Duration::from_millis).to_vec(),
                     jitter: 0.2,
                 },
+                disable_after: Some(DISABLE_AFTER),
                 host_in_flight_max: HOST_MAX,
                 breaker: BREAKER,
                 in_flight_max: 12,
                 queued_max: 160,
                 queued_bytes_max: 1 << 20,
+                in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
                 host_rules: Arc::clone(&self.rules),
             };
             let lagging: Vec<_> = self
                 .disk
                 .lagging
                 .iter()
-                .filter(|(key, _)| {
-                    self.subs
-                        .get(key)
-                        .is_some_and(|sub| owner(sub.callback_url.authority(), workers) == worker)
-                })
+                .filter(|(key, _)| self.subs.get(key).is_some_and(|sub| self.index.owner(sub) == worker))
                 .map(|(key, cursor)| (*key, *cursor))
                 .collect();
-            let shard = Shard::new(options, Arc::clone(&self.index), watermark, &lagging);
+            let mut shard = Shard::new(options, Arc::clone(&self.index), watermark, &lagging);
+            let failing: Vec<_> = self.disk.failing.iter().map(|(key, since)| (*key, *since)).collect();
+            shard.recall_failing(&failing);
             self.workers.push(Worker {
                 shard,
                 commits: VecDeque::new(),
@@ -150,10 +150,12 @@ impl World {
                     format!("worker {at} sends {send:?}")
                 });
                 self.oracle.sent(now, &send);
-                let (max, rate) =
-                    if host == RULED_HOST { (RULED_MAX, Some(RULED_RATE)) } else { (HOST_MAX, None) };
+                let (max, rate) = limits_of(host, self.workers.len());
+                // A host that was forgotten meanwhile has its own bound again.
+                let max = max.max(self.capacities.get(&host).copied().unwrap_or(0));
                 let limits = &mut self.oracle.limits;
                 limits.sent(self.now_ms, (at, host), send.id, max, rate);
+                limits.of_worker(at, send.id, send.event.body().len());
                 let key = send.subscription.key;
                 limits.of_subscription(self.now_ms, key, send.subscription.delivery.rate_per_second);
                 let place = (Arc::clone(&send.subscription), send.event.seq, host);
@@ -171,12 +173,12 @@ impl World {
                 self.after(wait, Happening::Serve(at, read));
             }
             Action::CaughtUp(_) => self.ask(Ask::CaughtUp(at)),
-            Action::Disable(key, _) => self.ask(Ask::Change(Edit::Disable(key))),
+            Action::Disable { key, .. } => self.ask(Ask::Change(Edit::Disable(key))),
+            Action::Recovered(_) => {}
         }
     }
 
     pub(super) fn serve(&mut self, at: usize, read: &Read) {
-        let workers = self.workers.len();
         let input = match read {
             Read::Log { worker, from } => In::Log(self.disk.read_log(&self.index, *worker, *from)),
             Read::Subscription { .. } => match self.disk.read_subscription(read) {
@@ -184,7 +186,7 @@ impl World {
                 None => return,
             },
             Read::Retries { worker, only, after, until } => {
-                In::Retries(self.disk.read_retries(&self.index, *worker, workers, *only, *after, *until))
+                In::Retries(self.disk.read_retries(&self.index, *worker, *only, *after, *until))
             }
             Read::Heads { subscription, serial, after, .. } => {
                 In::Heads(self.disk.heads(*subscription, *serial, *after))

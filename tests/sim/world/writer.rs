@@ -77,7 +77,7 @@ impl World {
         self.push(worker, In::Flushed(serial));
         for released in released {
             if let Some(sub) = self.subs.get(&released.subscription) {
-                let to = owner(sub.callback_url.authority(), self.workers.len());
+                let to = self.index.owner(sub);
                 self.push(to, In::Adopt(released));
             }
         }

@@ -1,0 +1,152 @@
+//! One connection of HTTP/2: opening it, and the task that drives it for as long as it lives.
+//!
+//! h2 is used as it is, without hyper around it: its errors say whether a request was processed, which
+//! decides whether it may go out again, and nothing is spawned for a request. A connection counts as open
+//! when the receiver's SETTINGS are there, so that its limit of streams is never guessed.
+//!
+//! What a receiver can make this side hold or do is bounded: headers, interim answers, bytes per request
+//! beside its body (whatever frames they are), bytes per turn of the loop. Server push is refused.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::client::{Builder, Connection as Http, SendRequest};
+
+use super::counts::Protocol;
+use super::h1::HEAD_LEN_MAX;
+use super::host::{Connection, Stage};
+use super::pool::Pool;
+use super::socket::{CLOSED, Io};
+use crate::model::{AttemptError, ErrorKind};
+
+/// Bytes that one turn reads from a connection; then others have theirs.
+const READ_PER_TURN: usize = 64 * 1024;
+/// Bytes that may be read while nothing is asked for: PING, SETTINGS, GOAWAY, tickets.
+pub(super) const IDLE_LEN_MAX: usize = 64 * 1024;
+/// Bytes of bodies that a receiver may send before it is told to go on, per stream and in all. What comes
+/// is kept or thrown away at once, so this holds no memory.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Streams that were reset here are remembered for frames that were on their way.
+const RESETS_KEPT: usize = 256;
+const RESETS_KEPT_FOR: Duration = Duration::from_secs(5);
+
+/// Speaks HTTP/2 over `io` until the connection is closed.
+pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>, io: Io) {
+    connection.protocol.set(Protocol::H2);
+    connection.host.stage.set(Stage::Greeting);
+    connection.read_budget.set(connection.read_budget.get().max(IDLE_LEN_MAX));
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        // None before the receiver has said how many.
+        .initial_max_send_streams(0)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(HEAD_LEN_MAX).unwrap_or(u32::MAX))
+        .max_concurrent_reset_streams(RESETS_KEPT)
+        .reset_stream_duration(RESETS_KEPT_FOR);
+    match builder.handshake(io).await {
+        Ok((send, http)) => Drive { pool, connection, greeting: Some(send), http: Some(http) }.await,
+        Err(error) => pool.open_failed(&connection, no_http2(&connection, &error)),
+    }
+}
+
+/// Drives a connection until it is closed from either side.
+struct Drive {
+    pool: Rc<Pool>,
+    connection: Rc<Connection>,
+    /// Until the receiver's SETTINGS are there.
+    greeting: Option<SendRequest<Bytes>>,
+    /// `None` once it has ended.
+    http: Option<Http<Io, Bytes>>,
+}
+
+impl Future for Drive {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let connection = &this.connection;
+        if !connection.closed.get() {
+            connection.note_waker(cx.waker());
+            connection.read_allowance.set(READ_PER_TURN);
+            let ended = this.http.as_mut().and_then(|http| match Pin::new(http).poll(cx) {
+                Poll::Ready(ended) => Some(ended),
+                Poll::Pending => None,
+            });
+            if let Some(greeting) = &this.greeting
+                && ended.is_none()
+                && greeting.current_max_send_streams() > 0
+                && let Some(send) = this.greeting.take()
+            {
+                this.pool.opened_h2(connection, send);
+            }
+            if let Some(ended) = ended {
+                this.http = None;
+                if this.greeting.take().is_some() {
+                    let error = ended.err().map_or_else(silent, |error| no_http2(connection, &error));
+                    this.pool.open_failed(connection, error);
+                } else {
+                    this.pool.advance_h2(connection, true);
+                }
+            } else {
+                this.pool.advance_h2(connection, false);
+            }
+            if connection.read_allowance.get() == 0 {
+                // Not by waking itself: that would put it before all others.
+                let waker = cx.waker().clone();
+                monoio::spawn(async move { waker.wake() });
+            }
+        }
+        if !connection.closed.get() {
+            return Poll::Pending;
+        }
+        // Nothing refers to it any more, so it says GOAWAY, if that can be said without waiting.
+        this.greeting = None;
+        if let Some(mut http) = this.http.take() {
+            let _ = Pin::new(&mut http).poll(cx);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// What h2's error means for an attempt whose request was out.
+pub(super) fn explain(connection: &Connection, error: &h2::Error) -> AttemptError {
+    if let Some(failure) = connection.failure.borrow().as_ref() {
+        return failure.clone();
+    }
+    if error.is_io() {
+        return cut_off();
+    }
+    let reason = error.reason().unwrap_or(Reason::PROTOCOL_ERROR);
+    let (kind, message) = match (error.is_remote(), error.is_go_away()) {
+        (true, true) => (ErrorKind::Reset, format!("the receiver closed the connection ({reason:?})")),
+        (true, false) => (ErrorKind::Reset, format!("the receiver reset the request ({reason:?})")),
+        (false, _) => (ErrorKind::Protocol, format!("the answer is not valid HTTP/2 ({reason:?})")),
+    };
+    AttemptError { kind, message }
+}
+
+pub(super) fn cut_off() -> AttemptError {
+    AttemptError { kind: ErrorKind::Reset, message: CLOSED.to_owned() }
+}
+
+/// A connection that ended before the receiver's SETTINGS came.
+fn no_http2(connection: &Connection, error: &h2::Error) -> AttemptError {
+    if error.is_library() {
+        let message = "the receiver's greeting is not HTTP/2".to_owned();
+        return AttemptError { kind: ErrorKind::Protocol, message };
+    }
+    explain(connection, error)
+}
+
+fn silent() -> AttemptError {
+    let message = "the receiver closed the connection before its HTTP/2 settings were there".to_owned();
+    AttemptError { kind: ErrorKind::Reset, message }
+}
