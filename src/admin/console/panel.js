@@ -118,8 +118,8 @@ function headersField(headers) {
   const error = h('p', { class: 'error', role: 'status' });
   const rows = [];
   const add = (header = { name: '', value: '' }) => {
-    const name = h('input', { 'aria-label': 'Header name', value: header.name, autocomplete: 'off', spellcheck: 'false' });
-    const value = h('input', { 'aria-label': 'Header value', value: header.value, autocomplete: 'off', spellcheck: 'false' });
+    const name = h('input', { 'aria-label': 'Header name', placeholder: 'Header name', value: header.name, autocomplete: 'off', spellcheck: 'false' });
+    const value = h('input', { 'aria-label': 'Header value', placeholder: 'Header value', value: header.value, autocomplete: 'off', spellcheck: 'false' });
     const fault = h('p', { class: 'error' });
     const row = { name, value, fault };
     const remove = h('button', {
