@@ -43,8 +43,10 @@ fn url(text: &str) {
         // What is no address must not be one to anybody else: the C library takes 0x7f.1 and 2130706433.
         Err(_) => {
             let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-            let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
-            assert!(!numeric || last.is_empty(), "{host} looks like a number");
+            let hexadecimal =
+                last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+            assert!(!last.is_empty(), "{host}");
+            assert!(!hexadecimal && !last.bytes().all(|b| b.is_ascii_digit()), "{host} is a number");
         }
     }
 }

@@ -12,7 +12,8 @@ libfuzzer_sys::fuzz_target!(|input: (u16, u64, &[u8])| {
     assert_eq!(wait, retry_after(429, Some(value), UnixMillis(now)));
     assert!(wait.is_none_or(|wait| wait <= RETRY_AFTER_MAX));
     // A number of seconds means that number, whatever time it is.
-    if let Some(seconds) = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+    if let Some(seconds) =
+        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
         && let Ok(seconds) = seconds.parse::<u64>()
     {
         assert_eq!(wait.map(|wait| wait.as_secs()), Some(seconds.min(RETRY_AFTER_MAX.as_secs())));

@@ -60,11 +60,16 @@ pub(super) fn delete_retries(batch: &mut Batch<'_>, keys: &[RetryKey], counters:
     counters.retries = counters.retries.saturating_sub(keys.len() as u64);
 }
 
+/// It fails no longer.
+pub(super) fn delete_failing(batch: &mut Batch<'_>, subscription: SubscriptionKey) {
+    batch.delete(Family::Lagging, Key::Failing { subscription }.encode().as_ref());
+}
+
 /// What is keyed by a subscription that is gone. Its retries are keyed by time and are deleted when
 /// their window is read.
 pub(super) fn delete_subscription(batch: &mut Batch<'_>, subscription: SubscriptionKey) {
     batch.delete(Family::Lagging, Key::Lagging { subscription }.encode().as_ref());
-    batch.delete(Family::Lagging, Key::Failing { subscription }.encode().as_ref());
+    delete_failing(batch, subscription);
     batch.delete_range(Family::Dead, &KeyRange::dead(subscription, Seq(0)));
     batch.delete_range(Family::Attempts, &KeyRange::attempts(subscription, 0, u64::MAX));
 }

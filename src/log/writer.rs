@@ -28,7 +28,7 @@ use super::publish::{Doubt, Worker};
 use super::record::encode;
 use super::recovery::LogState;
 use super::sealing::Sealing;
-use super::settling::{delete_retries, delete_subscription, put_settlement, put_watermark};
+use super::settling::{delete_failing, delete_retries, delete_subscription, put_settlement, put_watermark};
 use super::stats::{CommitMeasure, LogStats, Observer};
 use super::store::Store;
 use crate::model::{Mono, Seq, SubscriptionKey};
@@ -303,6 +303,7 @@ impl Writer {
         if !plan.rows().is_empty()
             && let Err(error) = self.write(true, |batch| {
                 put_registry_rows(batch, plan.rows());
+                plan.begun_anew().for_each(|key| delete_failing(batch, key));
                 staged.as_ref().map_or(Ok(()), |staged| staged.put(batch, now.wall))
             })
         {

@@ -152,6 +152,13 @@ impl Subscription {
         self.epochs.iter().rev().find(|epoch| epoch.from <= seq).is_some_and(|epoch| epoch.mask.contains(bit))
     }
 
+    /// Whether what was noted of the receiver holds no longer: it was made active again, or is another one.
+    #[must_use]
+    pub fn begins_anew(&self, before: &Self) -> bool {
+        (before.status != self.status && self.status == Status::Active)
+            || before.callback_url != self.callback_url
+    }
+
     /// All that any epoch wanted: what an index must hold so that no old event is missed.
     #[must_use]
     pub fn mask_ever(&self) -> EventMask {

@@ -104,9 +104,9 @@ impl CallbackUrl {
             return Err(UrlError::Syntax("a host is not percent-encoded".to_owned()));
         }
         let host: Box<str> = match url.host() {
-            Some(Host::Domain(name)) if has_empty_label(name) => {
+            Some(Host::Domain(name)) if !is_plain_name(name) => {
                 return Err(UrlError::Syntax(
-                    "the host has two dots in a row, or one at its front".to_owned(),
+                    "the host is not a name of letters, digits, - and _".to_owned(),
                 ));
             }
             Some(Host::Domain(name)) => name.into(),
@@ -178,9 +178,12 @@ fn request_target(written: &str) -> Box<str> {
     target.into()
 }
 
-/// A name of which DNS has none: only the last dot may have nothing behind it.
-fn has_empty_label(name: &str) -> bool {
-    name.strip_suffix('.').unwrap_or(name).split('.').any(str::is_empty)
+/// Whether a name is one that hosts have. The standard also takes most punctuation and empty labels, for
+/// which every resolver has a meaning of its own. The last dot may have nothing behind it.
+fn is_plain_name(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
+    labels.all(|label| !label.is_empty() && label.bytes().all(is_letter))
 }
 
 /// Whether an IPv4 address is written without any of the standard's IPv4 validation errors, which the
@@ -224,6 +227,8 @@ mod tests {
             "/%C3%A9?%C3%BC=%E6%97%A5"
         });
         check("http://127.1/", "http://127.0.0.1:80", "127.0.0.1", "/");
+        check("http://a_b-c.example./", "http://a_b-c.example.:80", "a_b-c.example.", "/");
+        check("http://bücher.example/", "http://xn--bcher-kva.example:80", "xn--bcher-kva.example", "/");
     }
 
     #[test]
@@ -250,7 +255,9 @@ mod tests {
         for host in ["0x7f.0.0.1", "0177.0.0.1", "2130706433", "127.0.0.1.", "127.65535", "127.00.0.1"] {
             check(&format!("http://{host}/"), "cleanly");
         }
-        for host in ["8.%2E", "ex%61mple.com", "%31.2.3.4", "a..b", ".a", "a..", "8..", "."] {
+        for host in
+            ["8.%2E", "ex%61mple.com", "%31.2.3.4", "a..b", ".a", "a..", "8..", ".", "a~b", "a(b", "*.a"]
+        {
             check(&format!("http://{host}/"), "cleanly");
         }
         check(&format!("https://example.com/{}", "x".repeat(2048)), "2048");

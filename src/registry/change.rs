@@ -40,9 +40,11 @@ pub enum Change {
         if_match: Option<u64>,
     },
     /// The engine gives a receiver up. Nothing where it is inactive already.
+    /// Nor where its version is another than the one that was judged: that one's receiver may be another.
     /// `announce`: subscriptions that ask for it are told.
     Disable {
         key: SubscriptionKey,
+        version: u64,
         reason: DisabledReason,
         announce: bool,
     },
@@ -162,6 +164,13 @@ impl Plan {
     /// What must be durable before the plan is installed. Empty where nothing changes.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// Subscriptions that begin anew: what was noted of their receivers holds no longer.
+    pub fn begun_anew(&self) -> impl Iterator<Item = SubscriptionKey> {
+        let pairs =
+            self.changed.subscriptions.iter().filter_map(|it| it.before.as_ref().zip(it.after.as_ref()));
+        pairs.filter(|(before, after)| after.begins_anew(before)).map(|(_, after)| after.key)
     }
 
     /// The keys that new accounts will have.

@@ -130,8 +130,8 @@ impl Registry {
                 touch(&mut after, at);
                 draw.subscription(Some(before), after, sealer);
             }
-            Change::Disable { key, reason, announce } => {
-                self.disable(&mut draw, key, (reason, announce), at, sealer)?;
+            Change::Disable { key, version, reason, announce } => {
+                self.disable(&mut draw, (key, version), (reason, announce), at, sealer)?;
             }
             Change::Recovered { key } => self.recovered(&mut draw, key, at, sealer)?,
             Change::PutAccount { account, name } => self.put(&mut draw, &account, name, at)?,
@@ -335,13 +335,13 @@ impl Registry {
     fn disable(
         &self,
         draw: &mut Draw,
-        key: SubscriptionKey,
+        (key, version): (SubscriptionKey, u64),
         (reason, announce): (DisabledReason, bool),
         at: At,
         sealer: &mut Sealer<'_>,
     ) -> Result<(), ChangeError> {
         let before = self.subscription(key).ok_or(ChangeError::NotFound)?;
-        if before.status == Status::Inactive {
+        if before.status == Status::Inactive || before.version != version {
             return Ok(());
         }
         let mut after = Subscription::clone(before);

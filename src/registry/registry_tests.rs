@@ -208,7 +208,7 @@ fn versions_guard_changes() {
 fn the_engine_gives_up_and_a_person_revives() {
     let mut bench = Bench::new();
     let sub = bench.create("acme", &json!({}));
-    let disable = |key| Change::Disable { key, reason: DisabledReason::Gone, announce: true };
+    let disable = |key| Change::Disable { key, version: 1, reason: DisabledReason::Gone, announce: true };
     let changed = bench.change(disable(sub.key)).expect("disabled");
     let after = changed.subscriptions[0].after.clone().expect("there");
     assert_eq!((after.status, after.disabled_reason), (Status::Inactive, Some(DisabledReason::Gone)));

@@ -336,7 +336,7 @@ fn open_time(policy: &BreakerPolicy, doublings: u8, host: u64, generation: Gener
     let mixed = (host ^ u64::from(generation.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
     let jitter = base / 10 * u32::try_from(mixed).unwrap_or(0) / 1024;
     let longer = base + jitter;
-    if longer <= policy.open_max { longer } else { base - jitter }
+    if longer <= policy.open_max { longer } else { base.saturating_sub(jitter) }
 }
 
 #[cfg(test)]

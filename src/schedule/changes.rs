@@ -64,6 +64,8 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let moved = lane.subscription.callback_url.authority() != after.callback_url.authority();
         lane.subscription = Arc::clone(after);
+        lane.reread |=
+            before.epochs != after.epochs && matches!(lane.cursor, Cursor::Lagging { reading: Some(_), .. });
         self.set_rate(now, key);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if lane.releasing {

@@ -118,8 +118,7 @@ impl Shard {
         if let Some(lane) = self.lanes.get_mut(&after.key) {
             lane.condition.asked_at = None;
         }
-        let revived = before.status != after.status && after.status == crate::model::Status::Active;
-        if revived || before.callback_url != after.callback_url {
+        if after.begins_anew(before) {
             self.forget_failing(now, after.key);
         }
     }
@@ -127,8 +126,9 @@ impl Shard {
     /// Asks for the subscription to be made inactive. `announce`: so that others may be told.
     pub(super) fn give_up(&mut self, now: Now, key: SubscriptionKey, reason: DisabledReason, announce: bool) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if lane.condition.may_ask(now.mono) {
-            self.actions.push_back(Action::Disable { key, reason, announce });
+        if !lane.releasing && lane.condition.may_ask(now.mono) {
+            let version = lane.subscription.version;
+            self.actions.push_back(Action::Disable { key, version, reason, announce });
         }
     }
 

@@ -70,12 +70,14 @@ impl Shard {
     fn go_live(&mut self) {
         self.intake = Intake::Live;
         // Lanes whose cursor or head lay ahead of the position could do nothing until now.
-        let lagging: Vec<SubscriptionKey> = self
+        let mut lagging: Vec<SubscriptionKey> = self
             .lanes
             .iter()
             .filter(|(_, lane)| matches!(lane.cursor, Cursor::Lagging { .. }) || lane.heads.is_some())
             .map(|(key, _)| *key)
             .collect();
+        // A hash map has no order of its own, and a simulation must be replayable.
+        lagging.sort_unstable();
         for key in lagging {
             self.refresh(key);
         }
@@ -228,8 +230,10 @@ impl Shard {
         if page.expired_below.is_some_and(|below| below > next) {
             self.expired_cursors += 1;
         }
-        if !lane.is_open() || lane.is_blocked() || from != next || page.from != next {
-            // It went inactive, was blocked or went back meanwhile: what was read is read again when it is wanted.
+        let other = std::mem::take(&mut lane.reread) || from != next || page.from != next;
+        if !lane.is_open() || lane.is_blocked() || other {
+            // It went inactive, was blocked, went back or wants other events meanwhile: what was read is read
+            // again when it is wanted.
             lane.cursor = Cursor::Lagging { next, reading: None };
             self.refresh(key);
             return;

@@ -100,6 +100,8 @@ pub struct Lane {
     pub covered: BTreeSet<Seq>,
     /// The cursor row as it was last written.
     pub row: Option<Seq>,
+    /// What is being read was asked for by a record that wanted other types: it is read again.
+    pub reread: bool,
     /// Events below this were the old owner's, who has dealt with them.
     pub adopted_from: Seq,
     /// It stands in line of its host.
@@ -159,6 +161,7 @@ impl Lane {
             behind: Behind::default(),
             covered: BTreeSet::new(),
             row: None,
+            reread: false,
             adopted_from: Seq(0),
             in_line: false,
             fresh_waits: false,

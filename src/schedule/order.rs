@@ -167,8 +167,9 @@ impl Shard {
             }
         }
         let waiting = |lane: &Lane| lane.heads.is_some();
-        let lanes: Vec<_> =
+        let mut lanes: Vec<_> =
             self.lanes.iter().filter(|(_, lane)| waiting(lane)).map(|(key, _)| *key).collect();
+        lanes.sort_unstable();
         for key in lanes {
             if let Some(heads) = self.lanes.get_mut(&key).and_then(|lane| lane.heads.as_mut())
                 && heads.search == Search::Census

@@ -74,7 +74,8 @@ pub enum Action {
     /// Tell the writer that everything up to here was taken in from the log.
     CaughtUp(Seq),
     /// Make the subscription inactive, and let others be told where that is allowed.
-    Disable { key: SubscriptionKey, reason: DisabledReason, announce: bool },
+    /// `version`: of the record that it was judged by.
+    Disable { key: SubscriptionKey, version: u64, reason: DisabledReason, announce: bool },
     /// A subscription that was announced as disabled delivers again.
     Recovered(SubscriptionKey),
 }

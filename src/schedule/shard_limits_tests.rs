@@ -197,7 +197,9 @@ fn retries_that_hang_leave_room_for_first_attempts() {
             break;
         }
         // Not a fault of the host, so that its breaker stays closed.
-        sends.into_iter().for_each(|send| rig.end(send.id, Some(ErrorKind::Egress)));
+        for send in sends {
+            rig.end(send.id, Some(ErrorKind::Egress));
+        }
     }
     rig.pass(Duration::from_secs(5));
     let retries = serve_bodies(&mut rig, &events);
@@ -208,16 +210,22 @@ fn retries_that_hang_leave_room_for_first_attempts() {
     rig.shard.handle_committed(&[Arc::clone(&late)], None);
     let first = rig.sends();
     assert_eq!(first.iter().map(|send| send.attempt).collect::<Vec<_>>(), [1, 1]);
-    first.into_iter().for_each(|send| rig.end(send.id, None));
+    for send in first {
+        rig.end(send.id, None);
+    }
     let third = rig.sends();
     assert_eq!(third.iter().map(|send| (send.attempt, send.event.seq)).collect::<Vec<_>>(), [(1, late.seq)]);
-    third.into_iter().for_each(|send| rig.end(send.id, None));
+    for send in third {
+        rig.end(send.id, None);
+    }
     assert!(rig.sends().is_empty(), "the rest of the retries waits for those that hang");
     // And nothing starves: when they end, all of the others go.
     let mut sent = retries.len();
     let mut flying = retries;
     while !flying.is_empty() {
-        flying.drain(..).for_each(|send| rig.end(send.id, None));
+        for send in flying.drain(..) {
+            rig.end(send.id, None);
+        }
         flying = rig.sends();
         sent += flying.len();
     }
@@ -253,7 +261,9 @@ fn bodies_in_flight_are_bounded_and_one_always_goes() {
             break;
         }
         sizes.push(sends.len());
-        sends.into_iter().for_each(|send| rig.end(send.id, None));
+        for send in sends {
+            rig.end(send.id, None);
+        }
     }
     assert_eq!(sizes, [1; 3]);
 }

@@ -87,9 +87,15 @@ impl Shard {
         }
     }
 
-    /// Lanes that waited to read their parked retries may try again.
+    /// Lanes that waited to read their parked retries may try again: as many as can, for there may be
+    /// thousands of them when a host is back.
     pub(super) fn retry_parked(&mut self) {
-        for key in std::mem::take(&mut self.parked) {
+        for _ in 0..self.parked.len() {
+            if self.parked_reading >= PARKED_READING_MAX {
+                // Each page that comes lets others try.
+                return;
+            }
+            let Some(key) = self.parked.pop_front() else { return };
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.parked_waiting = false;
             }

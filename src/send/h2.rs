@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,8 @@ use super::pool::Pool;
 use super::socket::{CLOSED, Io};
 use crate::model::{AttemptError, ErrorKind};
 
+/// What h2 has for the receiver's limit of streams until it is told. None go out before.
+const UNGREETED: usize = usize::MAX - 1;
 /// Bytes that one turn reads from a connection; then others have theirs.
 const READ_PER_TURN: usize = 64 * 1024;
 /// Bytes that may be read while nothing is asked for: PING, SETTINGS, GOAWAY, tickets.
@@ -44,8 +46,7 @@ pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>, io: Io) {
     let mut builder = Builder::new();
     builder
         .enable_push(false)
-        // None before the receiver has said how many.
-        .initial_max_send_streams(0)
+        .initial_max_send_streams(UNGREETED)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(HEAD_LEN_MAX).unwrap_or(u32::MAX))
@@ -80,23 +81,21 @@ impl Future for Drive {
                 Poll::Ready(ended) => Some(ended),
                 Poll::Pending => None,
             });
-            if let Some(greeting) = &this.greeting
-                && ended.is_none()
-                && greeting.current_max_send_streams() > 0
-                && let Some(send) = this.greeting.take()
-            {
-                this.pool.opened_h2(connection, send);
+            if ended.is_none() {
+                this.greet();
             }
-            if let Some(ended) = ended {
-                this.http = None;
-                if this.greeting.take().is_some() {
-                    let error = ended.err().map_or_else(silent, |error| no_http2(connection, &error));
-                    this.pool.open_failed(connection, error);
-                } else {
+            let connection = &this.connection;
+            match (ended, this.greeting.take()) {
+                (Some(ended), Some(greeting)) => {
+                    this.http = None;
+                    this.pool.ended_early(connection, greeting, ended.err());
+                }
+                (None, Some(greeting)) => this.greeting = Some(greeting),
+                (Some(_), None) => {
+                    this.http = None;
                     this.pool.advance_h2(connection, true);
                 }
-            } else {
-                this.pool.advance_h2(connection, false);
+                (None, None) => this.pool.advance_h2(connection, false),
             }
             if connection.read_allowance.get() == 0 {
                 // Not by waking itself: that would put it before all others.
@@ -104,7 +103,7 @@ impl Future for Drive {
                 monoio::spawn(async move { waker.wake() });
             }
         }
-        if !connection.closed.get() {
+        if !this.connection.closed.get() {
             return Poll::Pending;
         }
         // Nothing refers to it any more, so it says GOAWAY, if that can be said without waiting.
@@ -116,6 +115,41 @@ impl Future for Drive {
     }
 }
 
+impl Drive {
+    /// Opens the connection for requests once the receiver has said how many it takes, and takes any.
+    fn greet(&mut self) {
+        let streams = self.greeting.as_ref().map(SendRequest::current_max_send_streams);
+        match streams {
+            None | Some(UNGREETED) => {}
+            Some(0) => self.connection.host.stage.set(Stage::Admission),
+            Some(_) => {
+                if let Some(send) = self.greeting.take() {
+                    self.pool.opened_h2(&self.connection, send);
+                }
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// A connection that ended before it was open.
+    fn ended_early(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        mut greeting: SendRequest<Bytes>,
+        error: Option<h2::Error>,
+    ) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        if let Poll::Ready(Err(told)) = greeting.poll_ready(cx)
+            && told.is_go_away()
+            && told.is_remote()
+        {
+            return self.open_refused(connection, &explain(connection, &told));
+        }
+        self.open_failed(connection, error.map_or_else(silent, |error| no_http2(connection, &error)));
+    }
+}
+
 /// What h2's error means for an attempt whose request was out.
 pub(super) fn explain(connection: &Connection, error: &h2::Error) -> AttemptError {
     if let Some(failure) = connection.failure.borrow().as_ref() {
@@ -124,13 +158,19 @@ pub(super) fn explain(connection: &Connection, error: &h2::Error) -> AttemptErro
     if error.is_io() {
         return cut_off();
     }
-    let reason = error.reason().unwrap_or(Reason::PROTOCOL_ERROR);
+    let reason = name(error.reason().unwrap_or(Reason::PROTOCOL_ERROR));
     let (kind, message) = match (error.is_remote(), error.is_go_away()) {
-        (true, true) => (ErrorKind::Reset, format!("the receiver closed the connection ({reason:?})")),
-        (true, false) => (ErrorKind::Reset, format!("the receiver reset the request ({reason:?})")),
-        (false, _) => (ErrorKind::Protocol, format!("the answer is not valid HTTP/2 ({reason:?})")),
+        (true, true) => (ErrorKind::Reset, format!("the receiver closed the connection ({reason})")),
+        (true, false) => (ErrorKind::Reset, format!("the receiver reset the request ({reason})")),
+        (false, _) => (ErrorKind::Protocol, format!("the answer is not valid HTTP/2 ({reason})")),
     };
     AttemptError { kind, message }
+}
+
+/// A code by its name, where it has one.
+fn name(reason: Reason) -> String {
+    let known = u32::from(reason) <= u32::from(Reason::HTTP_1_1_REQUIRED);
+    if known { format!("{reason:?}") } else { format!("code {}", u32::from(reason)) }
 }
 
 pub(super) fn cut_off() -> AttemptError {
@@ -147,6 +187,6 @@ fn no_http2(connection: &Connection, error: &h2::Error) -> AttemptError {
 }
 
 fn silent() -> AttemptError {
-    let message = "the receiver closed the connection before its HTTP/2 settings were there".to_owned();
+    let message = "the receiver closed the connection before a request could be sent".to_owned();
     AttemptError { kind: ErrorKind::Reset, message }
 }

@@ -119,6 +119,7 @@ impl Host {
             (_, Stage::Connecting) => "connecting",
             (_, Stage::Securing) => "in the TLS handshake",
             (_, Stage::Greeting) => "waiting for the receiver's HTTP/2 settings",
+            (_, Stage::Admission) => "waiting for the receiver to allow a request",
         }
     }
 }
@@ -131,6 +132,8 @@ pub(super) enum Stage {
     Securing,
     /// Waiting for HTTP/2's first frame.
     Greeting,
+    /// HTTP/2's settings are there and allow no request.
+    Admission,
 }
 
 pub(super) type ResponseFuture =
@@ -171,7 +174,7 @@ pub(super) struct Connection {
     pub(super) read_budget: Cell<usize>,
     /// Bytes that may be read before others have their turn.
     pub(super) read_allowance: Cell<usize>,
-    /// How often something was read.
+    /// How often something was read, below which TLS is not counted.
     pub(super) reads: Cell<u64>,
     /// How often something was written.
     pub(super) writes: Cell<u64>,

@@ -9,6 +9,7 @@ use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::http::response;
 
 use super::outcome::{Excerpt, capture_headers, retry_after, verdict};
+use super::redact::redact;
 use super::request::{Body, Prepared};
 use crate::model::{AttemptError, Captured, ErrorKind, Event, Mono, Outcome, Subscription, UnixMillis};
 
@@ -88,13 +89,15 @@ impl Answer {
     /// The outcome. `broken`: the body did not end inside cap and deadline.
     pub(super) fn finish(self, job: &Job, broken: bool) -> Outcome {
         let (body, more) = self.excerpt.finish();
+        let mut response = Captured { headers: self.headers, body, truncated: more || broken };
+        redact(&mut response, &job.subscription.headers);
         Outcome {
             started_at: job.started_at,
             duration: self.duration,
             status: Some(self.status),
             error: self.error,
             retry_after: self.retry_after,
-            response: Some(Captured { headers: self.headers, body, truncated: more || broken }),
+            response: Some(response),
         }
     }
 }

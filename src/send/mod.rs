@@ -1,8 +1,10 @@
 //! Sending: one attempt from a job to its outcome.
 //!
-//! `sign`, `ed25519`, `target`, `proxy` and `outcome` decide and are pure. `dns`, `dial`, `pool`, `request`
-//! and `h1` own names, sockets and connections, one set per worker. Deadlines are the worker's: it cancels what is late
-//! (see [`pool::Sender::cancel`]), so that no deadline hangs on a runtime's timer.
+//! `sign`, `ed25519`, `target`, `proxy` and `outcome` decide and are pure. The rest owns names, sockets and
+//! connections, one set per worker: `open` resolves and connects (`dns`, `dial`) and puts `tls` on top;
+//! `pool` and `connections` say which connection takes which job, `multiplex` the same of those that carry
+//! many; `h1` and `h2` drive one connection each, over `socket`. Deadlines are the worker's: it cancels what
+//! is late (see [`pool::Sender::cancel`]), so that no deadline hangs on a runtime's timer.
 //! Deliberately absent: retries of attempts, breakers and rates, which `schedule` and `settle` decide,
 //! and following redirects, which nothing does.
 
@@ -10,6 +12,7 @@ pub mod ed25519;
 pub mod network;
 pub mod outcome;
 pub mod proxy;
+pub mod redact;
 pub mod sign;
 mod special;
 pub mod target;

@@ -13,7 +13,7 @@ use h2::client::SendRequest;
 use super::counts::CloseReason;
 use super::h1::{BEFORE_HEAD_LEN_MAX, OVERHEAD_LEN_MAX};
 use super::h2::{IDLE_LEN_MAX, cut_off, explain};
-use super::host::Connection;
+use super::host::{Connection, Host};
 use super::job::{Answer, Flight};
 use super::pool::{Place, Pool};
 use super::streams::{Head, Stream, Streams};
@@ -22,7 +22,9 @@ use crate::model::{AttemptError, ErrorKind, Mono};
 /// Interim answers (1xx) to one request at most.
 const INTERIM_MAX: usize = 100;
 /// How often a request that surely was not processed goes out again within its attempt.
-const RESENDS_MAX: u8 = 2;
+const REFUSALS_MAX: u8 = 2;
+/// The same of one that stood behind a GOAWAY. More, because those before it were taken: its turn comes.
+const GOAWAYS_MAX: u8 = 5;
 
 impl Connection {
     fn with_streams<T>(&self, act: impl FnOnce(&mut Streams) -> T) -> Option<T> {
@@ -110,13 +112,18 @@ impl Pool {
         });
         let response = match sent {
             Some(Ok(response)) => response,
-            Some(Err(error)) => {
+            Some(Err(error)) if error.is_go_away() || error.is_io() => {
                 // Nothing of it has gone out.
-                self.drain(
-                    connection,
-                    if error.is_go_away() { CloseReason::GoAway } else { CloseReason::Peer },
-                );
-                return self.resend(flight, || explain(connection, &error));
+                let host = connection.host.clone();
+                self.drain(connection, connection.why_ended());
+                self.resend(flight, GOAWAYS_MAX, || explain(connection, &error));
+                self.requeue(&host);
+                return self.serve_waiting(&host);
+            }
+            Some(Err(error)) => {
+                let message = format!("the request cannot be sent over HTTP/2: {error}");
+                let error = AttemptError { kind: ErrorKind::Protocol, message };
+                return self.complete(flight.job.id, flight.job.failed(error, self.now()));
             }
             None => return debug_assert!(false, "a job was put on a connection that is not open"),
         };
@@ -145,19 +152,45 @@ impl Pool {
         BEFORE_HEAD_LEN_MAX + OVERHEAD_LEN_MAX + self.options.max_response_size
     }
 
-    /// A request that surely was not processed goes out again within its attempt, a few times.
-    fn resend(self: &Rc<Self>, mut flight: Flight, error: impl FnOnce() -> AttemptError) {
+    /// A request that surely was not processed goes out again within its attempt, so often at most. It is
+    /// put aside for [`Self::requeue`].
+    fn resend(&self, mut flight: Flight, max: u8, why: impl FnOnce() -> AttemptError) {
         flight.resends += 1;
-        let (id, host) = (flight.job.id, flight.prepared.host.clone());
-        if flight.resends > RESENDS_MAX {
-            return self.complete(id, flight.job.failed(error(), self.now()));
+        if flight.resends > max {
+            self.complete(flight.job.id, flight.job.failed(why(), self.now()));
+        } else {
+            self.resending.borrow_mut().push(flight);
         }
-        self.jobs.borrow_mut().insert(id, Place::Waiting(Box::new(flight)));
-        host.waiting.borrow_mut().push_front(id);
+    }
+
+    /// Lets what was put aside wait before all others, in its order.
+    fn requeue(&self, host: &Host) {
+        let mut flights = self.resending.take();
+        flights.sort_by_key(|flight| flight.job.started);
+        for flight in flights.into_iter().rev() {
+            host.waiting.borrow_mut().push_front(flight.job.id);
+            self.jobs.borrow_mut().insert(flight.job.id, Place::Waiting(Box::new(flight)));
+        }
+    }
+
+    /// Finds another connection for what waits.
+    fn serve_waiting(self: &Rc<Self>, host: &Rc<Host>) {
         match host.with_room() {
-            Some(other) => self.fill(&other),
-            None => self.open_wanted(&host),
+            Some(connection) => self.fill(&connection),
+            None => self.open_wanted(host),
         }
+    }
+
+    /// A connection that the receiver gave up before it carried anything: what waits may try another.
+    pub(super) fn open_refused(self: &Rc<Self>, connection: &Rc<Connection>, error: &AttemptError) {
+        if connection.closed.get() {
+            return;
+        }
+        while let Some(flight) = self.next_waiting(&connection.host) {
+            self.resend(flight, REFUSALS_MAX, || error.clone());
+        }
+        self.requeue(&connection.host);
+        self.close(connection, CloseReason::GoAway);
     }
 
     /// Takes what has come as far as it goes. `ended`: nothing more will be read or written.
@@ -180,6 +213,10 @@ impl Pool {
             self.advance_stream(connection, place, ended, &mut now);
         }
         self.ready.set(places);
+        if !self.resending.borrow().is_empty() {
+            self.requeue(&connection.host);
+            self.serve_waiting(&connection.host);
+        }
         if connection.closed.get() {
             return;
         }
@@ -274,11 +311,11 @@ impl Pool {
         head: Head,
         unanswered: Unanswered,
     ) {
-        let again = match &unanswered {
+        let again: Option<u8> = match &unanswered {
             Unanswered::Failed(error) if error.is_remote() && error.is_go_away() => {
                 // It stands behind the last request that the receiver has taken.
                 self.refuse_more(connection, CloseReason::GoAway);
-                true
+                Some(GOAWAYS_MAX)
             }
             Unanswered::Failed(error)
                 if error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) =>
@@ -288,15 +325,15 @@ impl Pool {
                 if left == 0 {
                     self.refuse_more(connection, CloseReason::Refused);
                 }
-                true
+                Some(REFUSALS_MAX)
             }
-            Unanswered::Failed(error) if !error.is_io() => false,
+            Unanswered::Failed(error) if !error.is_io() => None,
             // Nothing was written after it had been put on the connection.
             Unanswered::Failed(_) | Unanswered::Ended => {
                 let reset = connection.failure.borrow().as_ref().is_none_or(|it| it.kind == ErrorKind::Reset);
-                reset && head.writes_before == connection.writes.get()
+                (reset && head.writes_before == connection.writes.get()).then_some(REFUSALS_MAX)
             }
-            Unanswered::Interim => false,
+            Unanswered::Interim => None,
         };
         let why = || match &unanswered {
             Unanswered::Interim => AttemptError {
@@ -307,9 +344,9 @@ impl Pool {
             Unanswered::Ended => connection.failure.borrow().clone().unwrap_or_else(cut_off),
         };
         let Head { flight, .. } = head;
-        if again {
+        if let Some(max) = again {
             self.vacate(connection, place);
-            self.resend(flight, why);
+            self.resend(flight, max, why);
         } else {
             self.complete(flight.job.id, flight.job.failed(why(), self.now()));
             self.vacate(connection, place);

@@ -105,6 +105,7 @@ impl Sender {
             next_sweep: Cell::new(Mono(0)),
             completions: RefCell::default(),
             capacities: RefCell::default(),
+            resending: RefCell::default(),
             ready: Cell::default(),
             waker: RefCell::default(),
             counts: Cell::default(),
@@ -212,6 +213,8 @@ pub(super) struct Pool {
     completions: RefCell<Vec<(u64, Outcome)>>,
     /// Hosts whose capacity has changed, until it is asked for.
     pub(super) capacities: RefCell<Vec<(Authority, u32)>>,
+    /// Jobs whose request goes out again, until what a connection has brought is all seen.
+    pub(super) resending: RefCell<Vec<Flight>>,
     /// Reused by connections of HTTP/2 for the places that have something to read.
     pub(super) ready: Cell<Vec<usize>>,
     waker: RefCell<Option<Waker>>,
@@ -349,9 +352,17 @@ impl Pool {
                     kind: ErrorKind::Tls,
                     message: format!("{authority} did not end the TLS handshake {within}"),
                 },
-                Stage::Greeting => AttemptError {
+                Stage::Greeting if connection.reads.get() > 0 => AttemptError {
                     kind: ErrorKind::Protocol,
+                    message: format!("{authority} did not begin with HTTP/2 settings {within}"),
+                },
+                Stage::Greeting => AttemptError {
+                    kind: ErrorKind::Timeout,
                     message: format!("{authority} did not send its HTTP/2 settings {within}"),
+                },
+                Stage::Admission => AttemptError {
+                    kind: ErrorKind::Timeout,
+                    message: format!("{authority} did not allow a request {within}"),
                 },
             };
             self.open_failed(&connection, error);

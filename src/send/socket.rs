@@ -57,7 +57,6 @@ impl Socket {
         let len = read.filled().len();
         budget.set(budget.get() - len);
         allowance.set(allowance.get() - len);
-        self.connection.reads.set(self.connection.reads.get() + 1);
         Poll::Ready(Ok(len))
     }
 }
@@ -237,7 +236,11 @@ impl Write for Io {
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = buf.filled().len();
         let polled = this.poll_take(cx, buf.remaining(), |bytes| buf.put_slice(bytes));
+        if buf.filled().len() > before {
+            this.connection.reads.set(this.connection.reads.get() + 1);
+        }
         this.noted(polled)
     }
 }

@@ -249,6 +249,8 @@ fn explain_certificate(error: &CertificateError) -> String {
 fn wrong_name(expected: &str, presented: &[String]) -> String {
     let mut message = format!("the receiver's certificate is not for {expected}");
     for (at, name) in presented.iter().take(NAMES_TOLD_MAX).enumerate() {
+        // rustls has them as `DnsName("example.org")`.
+        let name = name.split('"').nth(1).unwrap_or(name);
         // Writing to a String does not fail.
         let _ = write!(message, "{} {name}", if at == 0 { ", but for" } else { "," });
     }

@@ -299,8 +299,8 @@ impl Worker {
                 Action::CaughtUp(position) => {
                     self.requests.push(Request::CaughtUp { worker: self.number, position });
                 }
-                Action::Disable { key, reason, announce } => {
-                    self.change(Change::Disable { key, reason, announce });
+                Action::Disable { key, version, reason, announce } => {
+                    self.change(Change::Disable { key, version, reason, announce });
                 }
                 Action::Recovered(key) => self.change(Change::Recovered { key }),
             }

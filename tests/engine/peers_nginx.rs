@@ -156,7 +156,6 @@ fn ids(count: usize) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs HTTP/2"]
 fn h2_over_tls() {
     let rig = Rig::new("", "location / { return 204; }");
     let sub = rig.subscribe(true, "/");
@@ -173,7 +172,6 @@ fn h2_over_tls() {
 
 /// nginx ends a connection of HTTP/2 after so many requests with GOAWAY.
 #[test]
-#[ignore = "needs HTTP/2"]
 fn h2_connections_that_end() {
     let rig = Rig::new("keepalive_requests 20;", "location / { return 204; }");
     let sub = rig.subscribe(true, "/");

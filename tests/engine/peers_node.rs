@@ -127,7 +127,6 @@ fn times(requests: &[Value]) -> BTreeMap<String, usize> {
 }
 
 #[test]
-#[ignore = "needs HTTP/2"]
 fn many_deliveries_share_a_connection() {
     let mut rig = Rig::new("10s");
     let sub = rig.subscribe("/ok");
@@ -146,7 +145,6 @@ fn many_deliveries_share_a_connection() {
 }
 
 #[test]
-#[ignore = "needs HTTP/2"]
 fn each_answer_is_taken_as_it_is() {
     let mut rig = Rig::new("1s");
     let check = |rig: &mut Rig, path: &str, status: &Value, kind: &Value| {
@@ -180,7 +178,6 @@ fn each_answer_is_taken_as_it_is() {
 
 /// A server that is renewed all the time: it says which requests it will not answer, and those alone go out again.
 #[test]
-#[ignore = "needs HTTP/2"]
 fn goaway_loses_and_repeats_nothing() {
     let mut rig = Rig::new("10s");
     let sub = rig.subscribe("/goaway");

@@ -171,6 +171,9 @@ fn nothing_tells_what_is_secret() {
     });
     let good = engine.subscribe(&receiver, "acme", "/good", &["*"], &more);
     let failing = engine.subscribe(&receiver, "acme", "/failing", &["*"], &more);
+    // What a receiver for trying things out does.
+    let echo: &'static str = Box::leak(format!("x-echo: <{header}>\r\n").into_boxed_str());
+    receiver.on("/good", move |_| Reply::With(200, echo));
     // Nobody listens there, and here nobody speaks TLS.
     let nobody = engine.subscribe_url("acme", "http://127.0.0.1:9/hook", &["*"], &more);
     let plain = receiver.url("/tls").replace("http://", "https://");
@@ -218,6 +221,8 @@ fn nothing_tells_what_is_secret() {
         let wrong = json!({"clientCertificate": {"certificate": pem, "key": other}});
         assert_eq!(said("PATCH", &path, Some(&wrong)).0, 422);
     }
+    let path = format!("/accounts/acme/subscriptions/{good}/deliveries/evt-1/attempts");
+    assert!(said("GET", &path, None).1.contains("<******>"), "the echo is masked");
     said("GET", "/accounts/acme/deliveries", None);
     said("GET", "/accounts/acme/events/evt-1", None);
     said("GET", "/accounts/acme/nothing", None);

@@ -56,6 +56,7 @@ fn http2_and_http1_over_tls() {
             let signature = header("webhook-signature");
             assert!(verify(&key, header("webhook-id"), header("webhook-timestamp"), body, signature));
         }
+        engine.until_status("acme", &sub, "evt-0", "delivered");
         let attempt = engine.attempts("acme", &sub, "evt-0").remove(0);
         assert_eq!((&attempt["statusCode"], &attempt["error"]), (&json!(200), &json!(null)));
         assert_eq!(attempt["response"]["body"], "thanks");

@@ -17,6 +17,8 @@ enum Write {
     Events(Vec<Arc<Event>>),
     Settled(Arc<Settlement>),
     Began(usize, Seq),
+    /// A change of the configuration begins with its receiver anew.
+    Anew(SubscriptionKey),
 }
 
 #[derive(Default)]
@@ -54,6 +56,11 @@ impl Disk {
         watermark
     }
 
+    pub fn begin_anew(&mut self, key: SubscriptionKey) {
+        self.write(Write::Anew(key));
+        self.synced = self.journal.len();
+    }
+
     fn write(&mut self, write: Write) {
         self.apply(&write);
         self.journal.push(write);
@@ -65,6 +72,7 @@ impl Disk {
             Write::Began(workers, watermark) => {
                 self.watermarks = (0..*workers).map(|worker| (worker, *watermark)).collect();
             }
+            Write::Anew(key) => drop(self.failing.remove(key)),
             Write::Settled(settlement) => {
                 for (key, attempt) in &settlement.attempts {
                     self.attempts.entry((*key, attempt.seq)).or_default().push(attempt.clone());
@@ -137,8 +145,10 @@ impl Disk {
         LogPage { end: through >= self.head(), events, settled, through }
     }
 
-    pub fn read_subscription(&self, read: &Read) -> Option<SubscriptionPage> {
+    pub fn read_subscription(&self, index: &Index, read: &Read) -> Option<SubscriptionPage> {
         let Read::Subscription { subscription, from, limit, .. } = read else { return None };
+        // As the readers do: the asker's record may be older than events that the page would show.
+        let subscription = index.subscription(subscription.key).unwrap_or(subscription);
         let (mut events, mut through) = (Vec::new(), from.prev());
         for event in self.from(*from).take(PAGE * 3) {
             if events.len() >= PAGE.min(*limit) {

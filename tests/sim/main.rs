@@ -31,16 +31,20 @@ fn nothing_is_lost_and_no_rule_is_broken() {
     };
     let (mut requests, mut crashes, count) = (0, 0, seeds.end - seeds.start);
     let mut breakers = (0, 0);
+    let (mut in_order, mut given_up) = (0, 0);
     for seed in seeds {
         let plan = Plan { seed, chaos_ms: 30_000 };
         let run = std::panic::catch_unwind(|| {
             let mut world = World::new(&plan);
             world.run();
             let limits = &world.oracle.limits;
-            (world.oracle.requests, world.oracle.crashes, (limits.opened, limits.closed))
+            let manners = (world.oracle.manners.in_order, world.oracle.manners.given_up);
+            (world.oracle.requests, world.oracle.crashes, (limits.opened, limits.closed), manners)
         });
         match run {
-            Ok((sent, crashed, (opened, closed))) => {
+            Ok((sent, crashed, (opened, closed), (ordered, given))) => {
+                in_order += ordered;
+                given_up += given;
                 requests += sent;
                 crashes += crashed;
                 breakers = (breakers.0 + opened, breakers.1 + closed);
@@ -53,9 +57,10 @@ fn nothing_is_lost_and_no_rule_is_broken() {
     }
     let (opened, closed) = breakers;
     println!(
-        "{count} seeds: {requests} requests, {crashes} crashes, breakers opened {opened} and closed \
-         {closed} times, 0 violations"
+        "{count} seeds: {requests} requests, {in_order} of them in order, {crashes} crashes, breakers opened \
+         {opened} and closed {closed} times, {given_up} receivers given up, 0 violations"
     );
-    let simulates = requests > 1000 && crashes > 10 && opened > 10 && closed > 10;
+    let simulates =
+        requests > 1000 && crashes > 10 && opened > 10 && closed > 10 && in_order > 1000 && given_up > 10;
     assert!(count < 10 || simulates, "the simulation does not simulate");
 }

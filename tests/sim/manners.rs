@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use postrider::model::{Event, OnBlocked, Ordering, Seq, Subscription, SubscriptionKey, UnixMillis};
 use postrider::schedule::order::holds_order;
@@ -21,6 +22,12 @@ pub struct Manners {
     done: HashMap<SubscriptionKey, usize>,
     /// When a pair may be sent again.
     not_before: HashMap<Pair, UnixMillis>,
+    /// When a subscription last did well or was made anew: success, activation, another URL.
+    well_at: HashMap<SubscriptionKey, UnixMillis>,
+    /// How often one was given up for nothing but failure.
+    pub given_up: u64,
+    /// Requests of subscriptions in order.
+    pub in_order: u64,
     /// The record under which a parking subscription failed.
     parked: HashMap<SubscriptionKey, u64>,
 }
@@ -46,6 +53,7 @@ impl Manners {
         if !holds_order(sub) {
             return;
         }
+        self.in_order += 1;
         let done = self.done.entry(sub.key).or_default();
         let is_done = |event: &Event| {
             let pair = (sub.key, event.seq);
@@ -70,6 +78,19 @@ impl Manners {
         }
     }
 
+    /// It succeeded, or begins anew.
+    pub fn well(&mut self, now: UnixMillis, key: SubscriptionKey) {
+        self.well_at.insert(key, now);
+    }
+
+    /// A shard gives a subscription up that saw nothing but failures for `after`.
+    pub fn gives_up(&mut self, now: UnixMillis, key: SubscriptionKey, after: Duration) {
+        self.given_up += 1;
+        let well_at = self.well_at.get(&key).copied().unwrap_or_default();
+        let seed = self.seed;
+        assert!(now.since(well_at) >= after, "seed {seed}: {key:?} is given up, and was well at {well_at:?}");
+    }
+
     pub fn died(&mut self, pair: Pair) {
         self.dead.insert(pair);
     }
@@ -79,6 +100,10 @@ impl Manners {
         self.dead.retain(|pair| disk.dead.contains_key(pair));
         self.done.clear();
         self.parked.clear();
+        // A success that was not written down never was.
+        for (key, since) in &disk.failing {
+            self.well_at.entry(*key).and_modify(|at| *at = (*at).min(*since));
+        }
         let due: HashMap<Pair, UnixMillis> =
             disk.retries.keys().map(|key| ((key.subscription, key.seq), key.due)).collect();
         self.not_before.retain(|pair, at| due.get(pair).is_some_and(|due| due >= at));

@@ -79,6 +79,7 @@ enum In {
     Adopt(Released),
 }
 
+#[expect(clippy::large_enum_variant, reason = "few are alive at a time")]
 enum Ask {
     Append(Vec<(AccountKey, TypeBit)>),
     Change(Edit),
@@ -96,7 +97,7 @@ enum Edit {
     Limit(SubscriptionKey),
     Reorder(SubscriptionKey),
     Delete(SubscriptionKey),
-    Disable(SubscriptionKey),
+    Disable(SubscriptionKey, u64),
 }
 
 enum Happening {

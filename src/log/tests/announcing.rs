@@ -73,12 +73,14 @@ fn disabled_and_recovered_are_told_once_each() {
     let rig = Rig::at(dir.path());
     let bad = rig.subscribe("acme", "https://one.example/", "one");
     rig.subscribe("acme", "https://two.example/", "own");
-    let disable = |announce| Change::Disable { key: bad.key, reason: DisabledReason::Gone, announce };
-    let changed = rig.change(disable(true));
+    let disable = |version, reason, announce| Change::Disable { key: bad.key, version, reason, announce };
+    let old = rig.change(disable(7, DisabledReason::Gone, true));
+    assert_eq!(old, Changed::default(), "it was judged by a record that is no more");
+    let changed = rig.change(disable(1, DisabledReason::Gone, true));
     let after = changed.subscriptions[0].after.clone().expect("is there");
     assert_eq!((after.status, after.announced), (Status::Inactive, true));
     assert!(!after.wants(DISABLED, rig.store.head()));
-    rig.change(disable(true));
+    rig.change(disable(2, DisabledReason::Gone, true));
     // Inactive still: it cannot have recovered.
     rig.change(Change::Recovered { key: bad.key });
     let patch = crate::registry::Patch::parse(&json!({"status": "active"}), &Types).expect("a good patch");
@@ -91,7 +93,10 @@ fn disabled_and_recovered_are_told_once_each() {
     rig.change(Change::Recovered { key: bad.key });
     let told: Vec<u8> = ids(&rig).into_iter().map(|(bit, _)| bit).collect();
     assert_eq!(told, [DISABLED.0, RECOVERED.0]);
-    rig.change(Change::Disable { key: bad.key, reason: DisabledReason::Failing, announce: false });
+    let quiet =
+        Change::Disable { key: bad.key, version: 3, reason: DisabledReason::Failing, announce: false };
+    let changed = rig.change(quiet);
+    assert_eq!(changed.subscriptions[0].after.as_ref().map(|after| after.announced), Some(false));
     assert_eq!(rig.store.head(), Seq(2), "not to be announced");
     rig.stop();
 }

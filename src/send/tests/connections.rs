@@ -29,7 +29,10 @@ fn one_connection_serves_a_hundred_deliveries() {
 }
 
 /// A stream of `connect` that says when a byte is there, in the order of the runtime's events.
-async fn after_a_byte(stream: &mut monoio::net::tcp::stream_poll::TcpStreamPoll, mut block: impl FnMut()) {
+pub(super) async fn after_a_byte(
+    stream: &mut monoio::net::tcp::stream_poll::TcpStreamPoll,
+    mut block: impl FnMut(),
+) {
     let mut byte = [0; 1];
     std::future::poll_fn(|cx| {
         let mut read = monoio::io::poll_io::ReadBuf::new(&mut byte);

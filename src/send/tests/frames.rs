@@ -1,5 +1,9 @@
 //! HTTP/2 frame by frame: receivers that say GOAWAY, refuse, flood or talk nonsense, by prior knowledge.
 
+use std::sync::Mutex;
+
+use monoio::io::IntoPollIo as _;
+
 use super::h2::knowing;
 use super::*;
 use crate::send::CloseReason;
@@ -192,6 +196,54 @@ fn a_request_that_may_have_been_processed_is_not_repeated() {
     assert!(count(&notes.try_iter().collect::<Vec<_>>(), "0 1 ") <= 1);
 }
 
+#[test]
+fn a_request_that_met_the_end_of_an_idle_connection_goes_out_again() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let (address, notes) = receiver(move |peer| {
+        let first = peer.number == 0;
+        let mut talk = Talk::greet(peer);
+        if !first {
+            return talk.serve();
+        }
+        if let Some(stream) = talk.request() {
+            talk.answer(stream);
+        }
+        let _ = gone.lock().expect("one reader").recv();
+        let note = talk.0.note.clone();
+        drop(talk);
+        let _ = note.send("closed".to_owned());
+    });
+    let (first, firsts) = mpsc::channel::<()>();
+    let firsts = Mutex::new(firsts);
+    let (witness, witnessed) = receiver(move |mut peer| {
+        let _ = firsts.lock().expect("one reader").recv();
+        peer.answer("x");
+        let _ = peer.note.send("written".to_owned());
+        peer.wait_for_end();
+    });
+    on_runtime(async {
+        let sender = sender(knowing(options()));
+        assert_eq!(deliver(&sender, &to(address)).await.error, None);
+        let stream = monoio::net::TcpStream::connect_addr(witness).await.expect("connect");
+        let mut stream = stream.into_poll_io().expect("poll io");
+        // As with HTTP/1.1: what is started now meets an end that the sender cannot have seen.
+        super::connections::after_a_byte(&mut stream, || {
+            first.send(()).expect("a witness");
+            witnessed.recv().expect("written");
+            go.send(()).expect("a receiver");
+            assert!(notes.iter().any(|note| note == "closed"));
+        })
+        .await;
+        assert_eq!(sender.connections().open, 1, "the sender has not seen it");
+        assert_eq!(deliver(&sender, &to(address)).await.error, None);
+        assert_eq!(
+            (sender.connections().h2.opened, sender.connections().h2.closed(CloseReason::Peer)),
+            (2, 1)
+        );
+    });
+}
+
 /// What becomes of a delivery to a receiver that goes on like this once it has the request.
 fn after_a_request(behave: impl Fn(&mut Talk, u32) + Send + Sync + 'static) -> Outcome {
     let (address, notes) = receiver(move |peer| {
@@ -370,10 +422,51 @@ fn a_receiver_without_settings_is_given_up() {
         }
         sender.tick(clock() + Duration::from_secs(5));
         for (_, outcome) in completions(&sender, 3).await {
-            expect_error(&outcome, ErrorKind::Protocol, "did not send its HTTP/2 settings within");
+            expect_error(&outcome, ErrorKind::Timeout, "did not send its HTTP/2 settings within");
         }
         assert_eq!((sender.connections().open, sender.connections().h2.closed(CloseReason::Connect)), (0, 1));
     });
+}
+
+#[test]
+fn a_receiver_that_gives_connections_up_at_once_is_asked_again() {
+    let delivered = |until: usize| {
+        let (address, _notes) = receiver(move |peer| {
+            let number = peer.number;
+            let mut talk = Talk::greet(peer);
+            if number < until {
+                talk.goaway(0);
+            }
+            talk.serve();
+        });
+        let (mut outcomes, counts) = deliver_all(address, 5);
+        (outcomes.remove(0), counts.h2)
+    };
+    let (outcome, counts) = delivered(2);
+    assert_eq!((&outcome.error, counts.closed(CloseReason::GoAway)), (&None, 2));
+    let (outcome, counts) = delivered(100);
+    expect_error(&outcome, ErrorKind::Reset, "NO_ERROR");
+    assert!(counts.closed(CloseReason::GoAway) <= 6, "{counts:?}");
+}
+
+#[test]
+fn a_receiver_that_takes_few_requests_a_connection_gets_all_of_them() {
+    let (address, notes) = receiver(|peer| {
+        let mut talk = Talk::greet(peer);
+        for n in 0..20 {
+            let Some(stream) = talk.request() else { return };
+            if n == 19 {
+                talk.goaway(stream);
+            }
+            talk.answer(stream);
+        }
+        while talk.hear().is_some() {}
+    });
+    let (outcomes, counts) = deliver_all(address, 100);
+    for outcome in &outcomes {
+        assert_eq!((&outcome.error, outcome.status), (&None, Some(204)));
+    }
+    assert_eq!((count(&notes.try_iter().collect::<Vec<_>>(), "answered"), counts.h2.opened), (100, 5));
 }
 
 #[test]

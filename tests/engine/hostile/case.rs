@@ -40,7 +40,7 @@ pub enum Want {
 
 /// How the URL and the host stand to TLS.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tls {
+pub enum Tls {
     None,
     /// An `https` URL; the script has the bare socket.
     Raw,
@@ -281,7 +281,10 @@ pub fn run(cases: &[Case]) {
         now if now <= descriptors + stay + DESCRIPTORS_SLACK => Ok(()),
         now => Err((descriptors, now)),
     });
-    assert_eq!(engine.get("/readyz").status, 200);
+    until("the engine to be well", || {
+        let ready = engine.get("/readyz");
+        if ready.status == 200 { Ok(()) } else { Err(ready.text()) }
+    });
     let said = engine.said();
     assert!(!said.iter().any(|line| line.contains("panicked")), "{said:#?}");
 }

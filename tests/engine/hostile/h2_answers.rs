@@ -7,7 +7,6 @@ use super::frames::{
 };
 
 #[test]
-#[ignore = "needs HTTP/2"]
 fn answers_with_odd_bodies() {
     let data = |stream, flags, text: &str| frame(DATA, flags, stream, text.as_bytes());
     run_h2(vec![

@@ -10,20 +10,19 @@ use super::frames::{
 
 /// No status on the first connection; what counts is that nothing is lost and nothing hangs.
 #[test]
-#[ignore = "needs HTTP/2"]
 fn connections_that_are_given_up() {
     let mut cases = vec![
-        fails("GOAWAY at once, on each connection", "reset", "", first(&[], || goaway(0, 0))),
-        delivers("GOAWAY at once, on the first connection", 204, |peer| {
+        fails("GOAWAY at once", "reset", "before a request could be sent", first(&[], || goaway(0, 0))),
+        delivers("GOAWAY that leaves the request out, on the first connection", 204, |peer| {
             let number = peer.number;
             let Some(mut h2) = H2::open(peer, &[]) else { return };
-            if number == 0 {
-                h2.say(goaway(0, 0));
-            } else if let Some(stream) = h2.request() {
-                h2.say(answer(stream, "204", END_STREAM));
+            if let Some(stream) = h2.request() {
+                h2.say(if number == 0 { goaway(0, 0) } else { answer(stream, "204", END_STREAM) });
             }
             h2.drain();
-        }),
+        })
+        .stays(),
+        fails("GOAWAY that leaves the request out, on each connection", "reset", "", says(|_| goaway(0, 0))),
         fails("GOAWAY that takes the request along", "reset", "", |peer| {
             let Some(mut h2) = H2::open(peer, &[]) else { return };
             if let Some(stream) = h2.request() {
@@ -113,11 +112,10 @@ fn connections_that_are_given_up() {
 
 /// Receivers that let nothing go on: the deadline ends it.
 #[test]
-#[ignore = "needs HTTP/2"]
 fn streams_that_stand_still() {
     let still = "no answer within";
     run_h2(vec![
-        fails("never says SETTINGS nor anything", "timeout", still, |peer| {
+        fails("never says SETTINGS nor anything", "protocol", "did not send its HTTP/2 settings", |peer| {
             if let Some(mut h2) = H2::silent(peer) {
                 while h2.next().is_some() {}
             }
@@ -133,7 +131,12 @@ fn streams_that_stand_still() {
             still,
             first(&[(INITIAL_WINDOW_SIZE, 0)], Vec::new),
         ),
-        fails("no stream allowed", "timeout", still, first(&[(MAX_CONCURRENT_STREAMS, 0)], Vec::new)),
+        fails(
+            "no stream allowed",
+            "protocol",
+            "or they allow no request",
+            first(&[(MAX_CONCURRENT_STREAMS, 0)], Vec::new),
+        ),
         fails(
             "half a head",
             "timeout",

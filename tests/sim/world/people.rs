@@ -30,7 +30,7 @@ impl World {
             | Edit::Limit(key)
             | Edit::Reorder(key)
             | Edit::Delete(key)
-            | Edit::Disable(key) => match self.subs.get(&key).cloned() {
+            | Edit::Disable(key, _) => match self.subs.get(&key).cloned() {
                 Some(before) => (key, Some(before)),
                 None => return,
             },
@@ -39,6 +39,11 @@ impl World {
             Some(before) => (**before).clone(),
             None => self.make(key, next),
         };
+        if let Edit::Disable(_, judged) = edit
+            && judged != after.version
+        {
+            return;
+        }
         after.version += 1;
         match edit {
             Edit::Create => self.next_key += 1,
@@ -46,9 +51,9 @@ impl World {
                 let mask = self.mask();
                 after.begin_epoch(next, mask, Seq(0));
             }
-            Edit::Toggle(_) | Edit::Activate(_) | Edit::Disable(_) => {
+            Edit::Toggle(_) | Edit::Activate(_) | Edit::Disable(..) => {
                 let to = match edit {
-                    Edit::Disable(_) => Status::Inactive,
+                    Edit::Disable(..) => Status::Inactive,
                     Edit::Activate(_) => Status::Active,
                     _ if after.status == Status::Active => Status::Inactive,
                     _ => Status::Active,
@@ -83,6 +88,10 @@ impl World {
                 after.as_ref().map(|s| self.index.owner(s))
             )
         });
+        if before.as_ref().zip(after.as_ref()).is_none_or(|(before, after)| after.begins_anew(before)) {
+            self.oracle.manners.well(self.now().wall, key);
+            self.disk.begin_anew(key);
+        }
         self.oracle.changed(key, after.as_ref());
         for sub in before.iter().chain(&after) {
             let host = sub.callback_url.authority().host[4..5].parse().expect("host number");

@@ -1,5 +1,7 @@
 //! The workers: a turn of each as `worker::turn` runs it, and the readers that answer them.
 
+use postrider::model::subscription::DisabledReason;
+
 use super::*;
 
 impl World {
@@ -173,7 +175,13 @@ impl World {
                 self.after(wait, Happening::Serve(at, read));
             }
             Action::CaughtUp(_) => self.ask(Ask::CaughtUp(at)),
-            Action::Disable { key, .. } => self.ask(Ask::Change(Edit::Disable(key))),
+            Action::Disable { key, version, reason, .. } => {
+                let present = self.subs.get(&key).is_some_and(|sub| sub.version == version);
+                if reason == DisabledReason::Failing && present {
+                    self.oracle.manners.gives_up(now, key, DISABLE_AFTER);
+                }
+                self.ask(Ask::Change(Edit::Disable(key, version)));
+            }
             Action::Recovered(_) => {}
         }
     }
@@ -181,7 +189,7 @@ impl World {
     pub(super) fn serve(&mut self, at: usize, read: &Read) {
         let input = match read {
             Read::Log { worker, from } => In::Log(self.disk.read_log(&self.index, *worker, *from)),
-            Read::Subscription { .. } => match self.disk.read_subscription(read) {
+            Read::Subscription { .. } => match self.disk.read_subscription(&self.index, read) {
                 Some(page) => In::Lane(page),
                 None => return,
             },
@@ -230,7 +238,8 @@ impl World {
                 let not_before = now.wall + retry_after.unwrap_or_default();
                 self.oracle.manners.failed((key, seq), &sub, not_before);
             }
-            Some(Settled::Delivered { .. } | Settled::Orphan) | None => {}
+            Some(Settled::Delivered { .. }) => self.oracle.manners.well(now.wall, key),
+            Some(Settled::Orphan) | None => {}
         }
         self.hear_breakers(at);
         self.wake(at);
