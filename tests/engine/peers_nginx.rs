@@ -38,7 +38,7 @@ impl Nginx {
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let (plain, tls, at) = (port(), port(), dir.display());
         let config = format!(
-            r#"
+            r"
             {user}
             daemon off;
             worker_processes 1;
@@ -63,7 +63,7 @@ impl Nginx {
                     {server}
                 }}
             }}
-            "#
+            "
         );
         let file = dir.join("nginx.conf");
         fs::write(&file, config).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider::send::h1::{HEAD_LEN_MAX, HEAD_LINES_MAX};
 
 use super::case::{TIMEOUT, deaf, fails, nobody, refuses, run};
-use super::peer::pause;
+use super::peer::{Peer, pause};
 
 /// A byte each: a header of this pace would take minutes.
 const PACE: Duration = Duration::from_millis(20);
@@ -40,7 +40,7 @@ fn silence_ends_with_the_deadline() {
 fn connections_that_end() {
     let closed = "closed the connection";
     run(&[
-        fails("closes after accept", "reset", "connection", |peer| peer.close()),
+        fails("closes after accept", "reset", "connection", Peer::close),
         fails("closes after the request", "reset", closed, |peer| {
             peer.request();
             peer.close();
@@ -50,7 +50,7 @@ fn connections_that_end() {
             peer.half_close();
         }),
         // The reset may be there before the engine sees that it is connected.
-        fails("resets after accept", "reset|connect", "connect", |peer| peer.reset()),
+        fails("resets after accept", "reset|connect", "connect", Peer::reset),
         fails("resets in the middle of the request", "reset", "connection", |peer| {
             peer.read(100);
             peer.reset();

@@ -12,7 +12,7 @@ use super::frames::{
 #[test]
 fn connections_that_are_given_up() {
     let mut cases = vec![
-        fails("GOAWAY at once", "reset", "before a request could be sent", first(&[], || goaway(0, 0))),
+        fails("GOAWAY at once", "reset", "closed the connection", first(&[], || goaway(0, 0))),
         delivers("GOAWAY that leaves the request out, on the first connection", 204, |peer| {
             let number = peer.number;
             let Some(mut h2) = H2::open(peer, &[]) else { return };
@@ -110,12 +110,12 @@ fn connections_that_are_given_up() {
     run_h2(cases);
 }
 
-/// Receivers that let nothing go on: the deadline ends it.
+/// Receivers that let nothing go on: the deadline ends it. It ends the stream; the connection may live on.
 #[test]
 fn streams_that_stand_still() {
     let still = "no answer within";
     run_h2(vec![
-        fails("never says SETTINGS nor anything", "protocol", "did not send its HTTP/2 settings", |peer| {
+        fails("never says SETTINGS nor anything", "timeout", "did not send its HTTP/2 settings", |peer| {
             if let Some(mut h2) = H2::silent(peer) {
                 while h2.next().is_some() {}
             }
@@ -123,18 +123,19 @@ fn streams_that_stand_still() {
         fails("reads nothing", "timeout", still, |peer| {
             peer.say(settings(&[]));
         }),
-        fails("says SETTINGS and no more", "timeout", still, first(&[], Vec::new)),
-        fails("takes the request and says no more", "timeout", still, says(|_| Vec::new())),
+        fails("says SETTINGS and no more", "timeout", still, first(&[], Vec::new)).stays(),
+        fails("takes the request and says no more", "timeout", still, says(|_| Vec::new())).stays(),
         fails(
             "no window for the body, for ever",
             "timeout",
             still,
             first(&[(INITIAL_WINDOW_SIZE, 0)], Vec::new),
-        ),
+        )
+        .stays(),
         fails(
             "no stream allowed",
-            "protocol",
-            "or they allow no request",
+            "timeout",
+            "did not allow a request",
             first(&[(MAX_CONCURRENT_STREAMS, 0)], Vec::new),
         ),
         fails(
@@ -142,13 +143,15 @@ fn streams_that_stand_still() {
             "timeout",
             still,
             says(|stream| frame(HEADERS, 0, stream, &block(&[(":status", "200")]))),
-        ),
+        )
+        .stays(),
         fails(
             "half a frame",
             "timeout",
             still,
             says(|stream| answer(stream, "200", END_STREAM)[..10].to_vec()),
-        ),
+        )
+        .stays(),
         fails(
             "interim answers, slowly",
             "timeout",
@@ -158,7 +161,9 @@ fn streams_that_stand_still() {
                     super::peer::pause(Duration::from_millis(50));
                 }
             }),
-        ),
-        fails("an interim answer and no more", "timeout", still, says(|stream| answer(stream, "100", 0))),
+        )
+        .stays(),
+        fails("an interim answer and no more", "timeout", still, says(|stream| answer(stream, "100", 0)))
+            .stays(),
     ]);
 }

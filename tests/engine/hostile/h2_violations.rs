@@ -13,6 +13,7 @@ fn frames_that_break_the_protocol() {
     let head = |fields: &'static [(&'static str, &'static str)]| {
         says(move |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields)))
     };
+    // What is wrong with one head ends its stream, not the connection.
     let breaks = |name, script: Box<dyn Fn(&mut Peer) + Send + Sync>| fails(name, "protocol", "", script);
     let on = |bytes: fn(u32) -> Vec<u8>| Box::new(says(bytes)) as Box<dyn Fn(&mut Peer) + Send + Sync>;
     run_h2(vec![
@@ -59,14 +60,15 @@ fn frames_that_break_the_protocol() {
             on(|stream| [frame(HEADERS, 0, stream, &[0x88]), frame(PING, 0, 0, &[0; 8])].concat()),
         ),
         breaks("a header block of garbage", on(|stream| frame(HEADERS, END_HEADERS, stream, &[0xff; 64]))),
-        breaks("no status", Box::new(head(&[("x", "y")]))),
-        breaks("a status that is none", Box::new(head(&[(":status", "abc")]))),
-        breaks("a status of four digits", Box::new(head(&[(":status", "1000")]))),
-        breaks("two statuses", Box::new(head(&[(":status", "200"), (":status", "500")]))),
-        breaks("a name in capitals", Box::new(head(&[(":status", "200"), ("X-Y", "z")]))),
-        breaks("a header of connections", Box::new(head(&[(":status", "200"), ("connection", "close")]))),
-        breaks("NUL in a value", Box::new(head(&[(":status", "200"), ("x", "a\0b")]))),
-        breaks("101", Box::new(head(&[(":status", "101")]))),
+        breaks("no status", Box::new(head(&[("x", "y")]))).stays(),
+        breaks("a status that is none", Box::new(head(&[(":status", "abc")]))).stays(),
+        breaks("a status of four digits", Box::new(head(&[(":status", "1000")]))).stays(),
+        breaks("two statuses", Box::new(head(&[(":status", "200"), (":status", "500")]))).stays(),
+        breaks("a name in capitals", Box::new(head(&[(":status", "200"), ("X-Y", "z")]))).stays(),
+        breaks("a header of connections", Box::new(head(&[(":status", "200"), ("connection", "close")])))
+            .stays(),
+        breaks("NUL in a value", Box::new(head(&[(":status", "200"), ("x", "a\0b")]))).stays(),
+        breaks("101", Box::new(head(&[(":status", "101")]))).stays(),
     ]);
 }
 
