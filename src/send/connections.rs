@@ -75,7 +75,7 @@ impl Pool {
     }
 
     /// Why a connection of HTTP/2 should take no further request.
-    fn outlived(&self, connection: &Connection, now: Mono) -> Option<CloseReason> {
+    pub(super) fn outlived(&self, connection: &Connection, now: Mono) -> Option<CloseReason> {
         let idle = connection.in_flight.get() == 0
             && now.since(connection.idle_since.get()) >= self.options.idle_timeout;
         let old = now.since(connection.opened.get()) >= self.options.age_max;
@@ -85,7 +85,9 @@ impl Pool {
     /// Opens as many connections as `host` has jobs for and the bounds leave.
     pub(super) fn open_wanted(self: &Rc<Self>, host: &Rc<Host>) {
         while host.wants_connection() && host.open.get() < host.max_connections {
-            if self.connections.borrow().len() >= self.options.max_connections.max(1) && !self.evict() {
+            let full = || self.connections.borrow().len() >= self.options.max_connections.max(1);
+            // Whoever waits in line before this host may have got the place of the one that gave way.
+            if full() && (!self.evict() || full()) {
                 if !host.starved.replace(true) {
                     self.starved.borrow_mut().push_back(host.clone());
                 }
@@ -122,6 +124,7 @@ impl Pool {
         self.note_capacity(&connection.host);
         match self.next_waiting(&connection.host) {
             Some(flight) => self.dispatch(connection, flight),
+            None if !self.starved.borrow().is_empty() => self.close(connection, CloseReason::Evicted),
             None => Self::park(connection, now),
         }
         // Now that it is known that each takes one request at a time.
@@ -175,6 +178,15 @@ impl Pool {
         }
     }
 
+    /// A job was put on a connection that is not open. This does not happen; were it to, nothing is lost.
+    pub(super) fn misplaced(self: &Rc<Self>, connection: &Rc<Connection>, flight: &Flight) {
+        debug_assert!(false, "a job was put on a connection that is not open");
+        let message = "the connection was not open".to_owned();
+        let error = AttemptError { kind: ErrorKind::Reset, message };
+        self.complete(flight.job.id, flight.job.failed(error, self.now()));
+        self.close(connection, CloseReason::Error);
+    }
+
     /// Puts a job on a connection that is ready for one.
     pub(super) fn dispatch(self: &Rc<Self>, connection: &Rc<Connection>, mut flight: Flight) {
         if connection.protocol.get() == Protocol::H2 {
@@ -190,7 +202,7 @@ impl Pool {
         };
         let response: ResponseFuture = match connection.send.borrow_mut().as_mut() {
             Some(send) => Box::pin(send.try_send_request(request)),
-            None => return debug_assert!(false, "a job was put on a connection that is not open"),
+            None => return self.misplaced(connection, &flight),
         };
         let requests = connection.requests.get() + 1;
         connection.requests.set(requests);

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use hyper::client::conn::http1::{self, Builder};
 
+use super::counts::Protocol;
 use super::host::Connection;
 use super::pool::Pool;
 use super::request::Body;
@@ -32,6 +33,8 @@ pub(super) const OVERHEAD_LEN_MAX: usize = 3 * HEAD_LEN_MAX;
 
 /// Speaks HTTP/1.1 over `io` until the connection is closed.
 pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>, io: Io) {
+    // Behind one name there may be servers that speak HTTP/2 and others that do not.
+    connection.protocol.set(Protocol::H1);
     let mut builder = Builder::new();
     builder.max_buf_size(HEAD_LEN_MAX).max_header_size(HEAD_LEN_MAX);
     match builder.handshake(io).await {

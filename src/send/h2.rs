@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::Reason;
 use h2::client::{Builder, Connection as Http, SendRequest};
 
@@ -22,6 +21,7 @@ use super::h1::HEAD_LEN_MAX;
 use super::host::{Connection, Stage};
 use super::pool::Pool;
 use super::socket::{CLOSED, Io};
+use super::streams::Upload;
 use crate::model::{AttemptError, ErrorKind};
 
 /// What h2 has for the receiver's limit of streams until it is told. None go out before.
@@ -63,9 +63,9 @@ struct Drive {
     pool: Rc<Pool>,
     connection: Rc<Connection>,
     /// Until the receiver's SETTINGS are there.
-    greeting: Option<SendRequest<Bytes>>,
+    greeting: Option<SendRequest<Upload>>,
     /// `None` once it has ended.
-    http: Option<Http<Io, Bytes>>,
+    http: Option<Http<Io, Upload>>,
 }
 
 impl Future for Drive {
@@ -136,7 +136,7 @@ impl Pool {
     fn ended_early(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
-        mut greeting: SendRequest<Bytes>,
+        mut greeting: SendRequest<Upload>,
         error: Option<h2::Error>,
     ) {
         let cx = &mut Context::from_waker(Waker::noop());

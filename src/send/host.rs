@@ -92,6 +92,11 @@ impl Host {
         }
     }
 
+    /// Whether a job waits for a connection.
+    pub(super) fn has_waiting(&self) -> bool {
+        !(self.waiting.borrow().is_empty() && self.waiting_new.borrow().is_empty())
+    }
+
     /// The oldest connection of HTTP/2 with room for one more request.
     pub(super) fn with_room(&self) -> Option<Rc<Connection>> {
         self.multiplexed.borrow().iter().find(|connection| connection.has_room()).cloned()

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
 
@@ -16,7 +15,7 @@ use super::h2::{IDLE_LEN_MAX, cut_off, explain};
 use super::host::{Connection, Host};
 use super::job::{Answer, Flight};
 use super::pool::{Place, Pool};
-use super::streams::{Head, Stream, Streams};
+use super::streams::{Head, Sending, Stream, Streams, Upload};
 use crate::model::{AttemptError, ErrorKind, Mono};
 
 /// Interim answers (1xx) to one request at most.
@@ -54,9 +53,12 @@ impl Connection {
         self.streams.borrow().as_ref().map_or(0, Streams::limit)
     }
 
-    /// Whether one more request may be put on it.
+    /// Whether one more request may be put on it. h2 may know of streams that are done here and have not
+    /// ended yet on the wire; then it takes none before it was polled.
     pub(super) fn has_room(&self) -> bool {
-        !self.closed.get() && self.draining.get().is_none() && self.in_flight.get() < self.limit()
+        let room = !self.closed.get() && self.draining.get().is_none() && self.in_flight.get() < self.limit();
+        let cx = &mut Context::from_waker(Waker::noop());
+        room && self.with_streams(|streams| streams.send.poll_ready(cx).is_ready()).unwrap_or(false)
     }
 }
 
@@ -70,7 +72,7 @@ impl Connection {
 }
 
 impl Pool {
-    pub(super) fn opened_h2(self: &Rc<Self>, connection: &Rc<Connection>, send: SendRequest<Bytes>) {
+    pub(super) fn opened_h2(self: &Rc<Self>, connection: &Rc<Connection>, send: SendRequest<Upload>) {
         let now = self.note_opened(connection);
         *connection.streams.borrow_mut() = Some(Streams::new(send));
         connection.idle_since.set(now);
@@ -83,6 +85,16 @@ impl Pool {
 
     /// Puts waiting jobs on a connection for as long as it has room.
     fn fill(self: &Rc<Self>, connection: &Rc<Connection>) {
+        if !connection.host.has_waiting() {
+            return;
+        }
+        if connection.requests.get() > 0
+            && let Some(reason) = self.outlived(connection, self.now())
+        {
+            // What is on it ends; what waits goes to another.
+            self.drain(connection, reason);
+            return self.serve_waiting(&connection.host);
+        }
         while connection.has_room() {
             let Some(flight) = self.next_waiting(&connection.host) else { return };
             self.dispatch_h2(connection, flight);
@@ -107,13 +119,11 @@ impl Pool {
         };
         let body = job.event.body().clone();
         let sent = connection.with_streams(|streams| {
-            let (response, mut sending) = streams.send.send_request(request, false)?;
-            // The body is a slice of the event's: what the window does not let out yet takes no memory.
-            sending.send_data(body, true)?;
-            Ok::<_, h2::Error>(response)
+            let (response, stream) = streams.send.send_request(request, false)?;
+            Ok::<_, h2::Error>((response, Sending::new(stream, body)?))
         });
-        let response = match sent {
-            Some(Ok(response)) => response,
+        let (response, sending) = match sent {
+            Some(Ok(sent)) => sent,
             Some(Err(error)) if error.is_go_away() || error.is_io() => {
                 // Nothing of it has gone out.
                 let host = connection.host.clone();
@@ -127,7 +137,7 @@ impl Pool {
                 let error = AttemptError { kind: ErrorKind::Protocol, message };
                 return self.complete(flight.job.id, flight.job.failed(error, self.now()));
             }
-            None => return debug_assert!(false, "a job was put on a connection that is not open"),
+            None => return self.misplaced(connection, &flight),
         };
         connection.read_budget.set(connection.read_budget.get().saturating_add(self.request_budget()));
         connection.in_flight.set(connection.in_flight.get() + 1);
@@ -138,7 +148,7 @@ impl Pool {
         }
         let id = flight.job.id;
         let (reads_before, writes_before) = (connection.reads.get(), connection.writes.get());
-        let head = Head { flight, response, interim: 0, reads_before, writes_before };
+        let head = Head { flight, response, sending, interim: 0, reads_before, writes_before };
         if let Some(place) = connection.with_streams(|streams| streams.put(head)) {
             self.jobs.borrow_mut().insert(id, Place::On(connection.clone(), place));
         }
@@ -257,24 +267,25 @@ impl Pool {
                         let (parts, body) = response.into_parts();
                         let now = *seen_at.get_or_insert_with(|| self.now());
                         let answer = Box::new(Answer::new(&parts, &head.flight.job, now));
-                        Stream::Body { flight: head.flight, answer, body }
+                        Stream::Body { flight: head.flight, answer, body, sending: head.sending }
                     }
                     Poll::Ready(Err(unanswered)) => {
                         return self.unanswered_h2(connection, place, head, &unanswered);
                     }
                 },
-                Stream::Body { flight, mut answer, mut body } => {
+                Stream::Body { flight, mut answer, mut body, mut sending } => {
                     let broken = match self.read_body_h2(&mut answer, &mut body, cx) {
                         Poll::Ready(broken) => broken,
                         Poll::Pending if ended => true,
                         Poll::Pending => {
-                            let stream = Stream::Body { flight, answer, body };
+                            let stream = Stream::Body { flight, answer, body, sending };
                             connection.with_streams(|streams| streams.put_back(place, stream));
                             return;
                         }
                     };
                     self.complete(flight.job.id, answer.finish(&flight.job, broken));
-                    drop(body);
+                    sending.end();
+                    drop((body, sending));
                     return self.vacate(connection, place);
                 }
             };

@@ -249,7 +249,12 @@ impl Pool {
                 kind: ErrorKind::Egress,
                 message: forbidden.to_string(),
             })?;
-            Prepared::new(subscription, self.host(authority, subscription.client_identity.as_ref())?)
+            let host = self.host(authority, subscription.client_identity.as_ref())?;
+            // Whoever schedules may have forgotten the host meanwhile, and with it what it carries.
+            if host.capacity.get() > 0 {
+                self.capacities.borrow_mut().push((host.authority.clone(), host.capacity.get()));
+            }
+            Prepared::new(subscription, host)
         })
     }
 

@@ -13,7 +13,10 @@ const MASK: &[u8] = b"******";
 /// Masks the headers' values wherever they stand in the answer.
 pub fn redact(captured: &mut Captured, headers: &[CustomHeader]) {
     let values = || headers.iter().map(|header| header.value.as_str()).filter(|v| v.len() >= VALUE_LEN_MIN);
-    for value in values() {
+    // One value may stand inside another: the whole goes before its part.
+    let mut by_length: Vec<_> = values().collect();
+    by_length.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    for value in by_length {
         if captured.headers.contains(value) {
             captured.headers = captured.headers.replace(value, "******");
         }
@@ -89,6 +92,7 @@ mod tests {
         );
         check(&["sesame-open"], "ssesame-opensesame-opex", false, "s******sesame-opex");
         check(&["sesame-open", "12345678"], "12345678 sesame-open", false, "****** ******");
+        check(&["12345678", "Basic 12345678-rest"], "a Basic 12345678-rest", false, "a ******");
         check(&["sesame"], "sesame", false, "sesame");
         check(&["sesame-open"], "…sesame-op", true, "…******");
         check(&["sesame-open"], "…sesame-op", false, "…sesame-op");

@@ -111,19 +111,34 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     let embedded = Ipv4Addr::from_bits(address.to_bits() as u32);
     if NAT64.contains(address.into()) {
         // The gateway's IPv4 is not this machine's: an allowed IPv4 network does not open it.
-        return special_v4(embedded).map(|_| "NAT64 of a special IPv4 address");
+        return special_v4(embedded).map(|what| metadata_or(what, "NAT64 of a special IPv4 address"));
     }
     if let Some(what) = first_match(&SPECIAL_V6, address.into()) {
-        return Some(what);
+        return Some(if embeds_metadata(address) { METADATA } else { what });
     }
     if !GLOBAL_UNICAST.contains(address.into()) {
         return Some("not global unicast");
     }
     let identifier = (address.to_bits() >> 32) as u32 & !0x0200_0000;
-    if identifier == ISATAP && special_v4(embedded).is_some() {
-        return Some("ISATAP of a special IPv4 address");
+    if identifier == ISATAP {
+        return special_v4(embedded).map(|what| metadata_or(what, "ISATAP of a special IPv4 address"));
     }
     None
+}
+
+/// The metadata service stays what it is in every form, since nothing opens it.
+fn metadata_or(what: &'static str, form: &'static str) -> &'static str {
+    if what == METADATA { METADATA } else { form }
+}
+
+/// Whether one of the forms that carry an IPv4 address (6to4 after its prefix, the others at their end) leads
+/// to the metadata service.
+#[expect(clippy::cast_possible_truncation, reason = "32 bits are what is meant")]
+fn embeds_metadata(address: Ipv6Addr) -> bool {
+    let bits = address.to_bits();
+    let is_metadata = |bits: u32| special_v4(Ipv4Addr::from_bits(bits)) == Some(METADATA);
+    let six_to_four = (bits >> 112) as u16 == 0x2002;
+    is_metadata(bits as u32) || six_to_four && is_metadata((bits >> 80) as u32)
 }
 
 #[cfg(test)]
@@ -163,7 +178,9 @@ mod tests {
         check(&["224.0.0.1", "239.255.255.255", "ff02::1", "ff0e::1"], "multicast");
         check(&["240.0.0.0", "255.255.255.254"], "reserved");
         check(&["255.255.255.255"], "broadcast");
-        check(&["64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b::169.254.169.254"], "NAT64");
+        check(&["64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1"], "NAT64");
+        check(&["64:ff9b::169.254.169.254", "64:ff9b:1::169.254.169.254", "::169.254.169.254"], "metadata");
+        check(&["2002:a9fe:a9fe::1", "2600::5efe:169.254.169.254", "::ffff:0:169.254.169.254"], "metadata");
         check(&["64:ff9b:1::8.8.8.8", "64:ff9b:1:ffff::"], "local NAT64");
         check(&["2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2"], "Teredo");
         check(&["2001:10::1", "2001:1f::1", "2001:20::1", "2001:2f::"], "ORCHID");

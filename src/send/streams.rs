@@ -3,18 +3,63 @@
 //! A place has a waker of its own, made once, that puts its number on a list; so a connection with a
 //! hundred requests looks only at those whose frames came.
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
-use bytes::Bytes;
-use h2::RecvStream;
+use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
 
 use super::job::{Answer, Flight};
 
 /// Streams on one connection at most, however many the receiver allows.
 pub(super) const STREAMS_MAX: usize = 128;
+
+/// A request's body on its way out: a slice of the event's, and the knowledge that h2 still has it.
+pub(super) struct Upload {
+    bytes: Bytes,
+    _held: Rc<()>,
+}
+
+/// This side's end of a stream.
+pub(super) struct Sending {
+    stream: SendStream<Upload>,
+    held: Rc<()>,
+}
+
+impl Buf for Upload {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, by: usize) {
+        self.bytes.advance(by);
+    }
+}
+
+impl Sending {
+    /// Gives a stream its body. What the window does not let out yet takes no memory of its own.
+    pub(super) fn new(mut stream: SendStream<Upload>, bytes: Bytes) -> Result<Self, h2::Error> {
+        let held = Rc::new(());
+        stream.send_data(Upload { bytes, _held: held.clone() }, true)?;
+        Ok(Self { stream, held })
+    }
+
+    /// The answer is complete. Where the receiver has not taken the whole request by then, the rest is not
+    /// kept for it: h2 does not do that by itself once both sides have said their last word (RFC 9113
+    /// §8.1 lets an answer come early).
+    pub(super) fn end(&mut self) {
+        if Rc::strong_count(&self.held) > 1 {
+            self.stream.send_reset(h2::Reason::CANCEL);
+        }
+    }
+}
 
 /// What a place is doing. Dropping a request that has not ended resets its stream.
 pub(super) enum Stream {
@@ -26,12 +71,14 @@ pub(super) enum Stream {
         flight: Flight,
         answer: Box<Answer>,
         body: RecvStream,
+        sending: Sending,
     },
 }
 
 pub(super) struct Head {
     pub(super) flight: Flight,
     pub(super) response: ResponseFuture,
+    pub(super) sending: Sending,
     /// Interim answers (1xx) that came.
     pub(super) interim: usize,
     /// How often something had been read from the connection when the request was put on it.
@@ -47,7 +94,7 @@ struct Place {
 }
 
 pub(super) struct Streams {
-    pub(super) send: SendRequest<Bytes>,
+    pub(super) send: SendRequest<Upload>,
     /// What the receiver has shown to bear, where that is less than it said.
     pub(super) refused_above: usize,
     places: Vec<Place>,
@@ -56,7 +103,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(send: SendRequest<Bytes>) -> Self {
+    pub(super) fn new(send: SendRequest<Upload>) -> Self {
         Self { send, refused_above: STREAMS_MAX, places: Vec::new(), free: Vec::new(), ready: Arc::default() }
     }
 

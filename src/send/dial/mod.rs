@@ -157,9 +157,13 @@ impl Dialer {
         let of_proxy = in_turn(&of_proxy, self.families.prefers_v4(proxy.host(), (self.clock)()));
         let mut troubles = Vec::new();
         for address in addresses {
-            let note = |trouble| self.note(target, format!("the proxy: {trouble}"));
+            // Whoever reads this of an attempt is not to know where the proxy is; the operator is.
+            let note = |_| self.note(target, "the proxy does not answer".to_owned());
             let stream = self.race(proxy.host(), proxy.port(), &of_proxy, note).await;
-            let mut stream = stream.map_err(|trouble| format!("the proxy: {trouble}"))?;
+            let mut stream = stream.map_err(|trouble| {
+                tracing::warn!(%trouble, "the proxy cannot be reached");
+                "the proxy cannot be reached".to_owned()
+            })?;
             self.note(target, "the proxy has not answered CONNECT".to_owned());
             match tunnel::open(&mut stream, proxy, SocketAddr::new(*address, target.port)).await {
                 Ok(()) => return Ok(stream),

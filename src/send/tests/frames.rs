@@ -9,40 +9,45 @@ use super::*;
 use crate::send::CloseReason;
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `:status: 204` and `:status: 200`, by the static table.
-const STATUS_204: &[u8] = &[0x89];
+pub(super) const STATUS_204: &[u8] = &[0x89];
 const STATUS_200: &[u8] = &[0x88];
 
-struct Frame {
-    kind: u8,
+pub(super) struct Frame {
+    pub(super) kind: u8,
     flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
+    pub(super) stream: u32,
+    pub(super) payload: Vec<u8>,
 }
 
 /// A connection after the client's preface.
-struct Talk(Peer);
+pub(super) struct Talk(pub(super) Peer);
 
 impl Talk {
     /// Reads the preface, says SETTINGS.
-    fn greet(mut peer: Peer) -> Self {
+    fn greet(peer: Peer) -> Self {
+        Self::greet_with(peer, &[])
+    }
+
+    /// The same with these settings.
+    pub(super) fn greet_with(mut peer: Peer, settings: &[u8]) -> Self {
         let mut preface = [0; 24];
         peer.stream.read_exact(&mut preface).expect("a preface");
         assert_eq!(preface, PREFACE);
         let mut talk = Self(peer);
-        talk.say(SETTINGS, 0, 0, &[]);
+        talk.say(SETTINGS, 0, 0, settings);
         talk
     }
 
-    fn say(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
+    pub(super) fn say(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let mut bytes = u32::try_from(payload.len()).expect("short").to_be_bytes()[1..].to_vec();
         bytes.extend([kind, flags]);
         bytes.extend(stream.to_be_bytes());
@@ -50,7 +55,7 @@ impl Talk {
         self.0.answer(bytes)
     }
 
-    fn hear(&mut self) -> Option<Frame> {
+    pub(super) fn hear(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.0.stream.read_exact(&mut head).ok()?;
         let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);

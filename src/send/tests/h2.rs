@@ -182,3 +182,25 @@ fn a_client_certificate_is_shown_over_http2() {
     assert_eq!(with(SendOptions { host_rules: rules, ..trusting(&issuer) }).error, None);
     expect_error(&with(trusting(&issuer)), ErrorKind::Tls, "asks for a client certificate");
 }
+
+#[test]
+fn a_name_whose_servers_do_not_all_speak_http2() {
+    let issuer = Issuer::new("Test Root");
+    let server = Server::start(Setup {
+        certificate: Some(issuer.server(&["127.0.0.1"])),
+        alpn: vec!["h2", "http/1.1"],
+        alpn_later: Some(vec!["http/1.1"]),
+        ..Setup::default()
+    });
+    on_runtime(async {
+        // Each connection takes one request.
+        let sender = sender(SendOptions { age_max: Duration::ZERO, ..trusting(&issuer) });
+        let subscription = secure("127.0.0.1", &server);
+        for _ in 0..4 {
+            let outcome = deliver(&sender, &subscription).await;
+            assert_eq!((outcome.error, outcome.status), (None, Some(200)));
+        }
+        assert_eq!(sender.in_flight(), 0);
+    });
+    assert_eq!((Seen::count(&server.seen.over_h2), Seen::count(&server.seen.over_h1)), (1, 3));
+}

@@ -4,6 +4,7 @@ mod answers;
 mod connections;
 mod dialing;
 mod dns;
+mod early;
 mod frames;
 mod h2;
 mod names;

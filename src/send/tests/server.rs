@@ -30,6 +30,8 @@ pub(super) struct Setup {
     pub(super) certificate: Option<Pair>,
     /// Offered protocols, the server's favourite first.
     pub(super) alpn: Vec<&'static str>,
+    /// What each connection but the first is offered, where that is something else.
+    pub(super) alpn_later: Option<Vec<&'static str>>,
     /// PEM of whom clients' certificates must be signed by; asked for if it is there.
     pub(super) clients: Option<String>,
     /// Without TLS: HTTP/2 by prior knowledge.
@@ -77,11 +79,14 @@ impl Server {
         let noting = seen.clone();
         thread::spawn(move || {
             runtime.block_on(async move {
-                let tls = setup.certificate.as_ref().map(|pair| acceptor(pair, &setup));
+                let first = setup.certificate.as_ref().map(|pair| acceptor(pair, &setup));
+                let other = setup.alpn_later.clone().map(|alpn| Setup { alpn, ..setup.clone() });
+                let later = other.and_then(|other| Some(acceptor(other.certificate.as_ref()?, &other)));
                 while let Ok((stream, _)) = listener.accept().await {
                     stream.set_nodelay(true).expect("nodelay");
-                    let (tls, seen, setup) = (tls.clone(), noting.clone(), setup.clone());
-                    seen.connections.fetch_add(1, Ordering::SeqCst);
+                    let (seen, setup) = (noting.clone(), setup.clone());
+                    let is_first = seen.connections.fetch_add(1, Ordering::SeqCst) == 0;
+                    let tls = later.clone().filter(|_| !is_first).or_else(|| first.clone());
                     tokio::spawn(async move {
                         let Some(tls) = tls else {
                             return serve(stream, setup.h2c, &setup, &seen).await;
