@@ -1,15 +1,29 @@
-//! Who asks. For now there is one who may: the operator.
+//! Who asks, and whether they may: every request of the API passes [`identify`], and every route names
+//! the right that it needs.
+//!
+//! Deliberately absent: the table of who may do what, which is pure and the registry's
+//! ([`access::decide`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
+use super::session;
 use super::state::Admin;
+use crate::model::{AccountName, UnixMillis};
+use crate::registry::access::{self, Denied, Principal, Right, Subject};
+use crate::registry::{Change, FLAG_WEBHOOKS, TokenDigest};
+
+/// How old the note of a token's last use may grow: a use inside it costs no write.
+const LAST_USED_GRAIN: Duration = Duration::from_secs(5 * 60);
 
 /// The operator's token, kept as its digest: what is compared has one length and tells nothing by the
 /// time that comparing takes.
@@ -19,13 +33,16 @@ pub struct Operator([u8; 32]);
 impl Operator {
     #[must_use]
     pub fn new(token: &str) -> Self {
-        Self(Sha256::digest(token.as_bytes()).into())
+        Self(digest(token).0)
     }
 
-    fn is(&self, token: &str) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        self.0.iter().zip(digest).fold(0, |differing, (mine, theirs)| differing | (mine ^ theirs)) == 0
+    fn is(&self, digest: TokenDigest) -> bool {
+        self.0.iter().zip(digest.0).fold(0, |differing, (mine, theirs)| differing | (mine ^ theirs)) == 0
     }
+}
+
+pub fn digest(token: &str) -> TokenDigest {
+    TokenDigest(Sha256::digest(token.as_bytes()).into())
 }
 
 fn bearer(request: &Request) -> Option<&str> {
@@ -33,16 +50,83 @@ fn bearer(request: &Request) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Lets only the operator through.
-pub async fn require(
+/// Lets nobody through whose token is not valid, and leaves a [`Principal`] for what comes after.
+pub async fn identify(
     State(admin): State<Arc<Admin>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let principal = match bearer(&request) {
+        Some(token) => principal(&admin, digest(token))
+            .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer"))?,
+        None => session::signed_in(&admin, request.method(), request.headers())?
+            .ok_or_else(|| Problem::unauthorized("send Authorization: Bearer <token>"))?,
+    };
+    request.extensions_mut().insert(principal);
+    Ok(next.run(request).await)
+}
+
+pub fn principal(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
+    if admin.operator.is(digest) {
+        return Some(Principal::Operator);
+    }
+    let now = (admin.clock)();
+    let token = admin.registry().token(&digest).filter(|token| token.is_valid(now)).cloned()?;
+    if stale(token.last_used_at, now) {
+        let admin = Arc::clone(admin);
+        // A note only: that it could not be written refuses nobody.
+        drop(tokio::spawn(async move { admin.change(Change::TokenUsed { digest, at: now }).await.ok() }));
+    }
+    Some(Principal::from(&*token))
+}
+
+fn stale(last_used_at: Option<UnixMillis>, now: UnixMillis) -> bool {
+    last_used_at.is_none_or(|last| Duration::from_millis(now.0.saturating_sub(last.0)) >= LAST_USED_GRAIN)
+}
+
+/// What a route needs of who asks.
+#[derive(Clone)]
+pub struct Need {
+    pub admin: Arc<Admin>,
+    pub right: Right,
+    /// Closed where the feature flag of the account is off.
+    pub gated: bool,
+}
+
+/// Lets through who has the right over the account that the path names.
+pub async fn authorize(
+    State(need): State<Need>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    match bearer(&request) {
-        None => Err(Problem::unauthorized("send Authorization: Bearer <token>")),
-        Some(token) if admin.operator.is(token) => Ok(next.run(request).await),
-        Some(_) => Err(Problem::unauthorized("the token is not valid")),
+    let Some(principal) = request.extensions().get::<Principal>() else {
+        return Err(Problem::unauthorized("send Authorization: Bearer <token>"));
+    };
+    // A path that is not UTF-8 names nothing.
+    let params = params.map_err(|_| Problem::not_found())?;
+    let name = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value);
+    let subject = {
+        let registry = need.admin.registry();
+        let account =
+            name.and_then(|name| AccountName::parse(name).ok()).and_then(|name| registry.account_key(&name));
+        let feature_off = need.gated && registry.feature(account, FLAG_WEBHOOKS) == Some(false);
+        Subject { account, feature_off }
+    };
+    access::decide(principal, need.right, subject)?;
+    Ok(next.run(request).await)
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let forbidden = |code| Self::new(StatusCode::FORBIDDEN, code, denied.to_string());
+        match denied {
+            Denied::NotFound => Self::not_found(),
+            Denied::OperatorOnly => forbidden("operator_only"),
+            Denied::ViewerReads => forbidden("role_forbidden"),
+            Denied::LicenceNeeded => forbidden("licence_required"),
+            Denied::FeatureDisabled => forbidden("feature_disabled"),
+        }
     }
 }
 
@@ -53,9 +137,19 @@ mod tests {
     #[test]
     fn one_token_is_right() {
         let operator = Operator::new("prt_right");
-        assert!(operator.is("prt_right"));
+        assert!(operator.is(digest("prt_right")));
         for wrong in ["", "prt_righ", "prt_right ", "prt_wrong"] {
-            assert!(!operator.is(wrong), "{wrong:?}");
+            assert!(!operator.is(digest(wrong)), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_use_is_noted_now_and_then() {
+        let now = UnixMillis(1_000_000);
+        assert!(stale(None, now));
+        assert!(!stale(Some(now), now));
+        assert!(!stale(Some(UnixMillis(now.0 + 5)), now), "a clock that went back");
+        assert!(!stale(Some(UnixMillis(now.0 - 299_999)), now));
+        assert!(stale(Some(UnixMillis(now.0 - 300_000)), now));
     }
 }

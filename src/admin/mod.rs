@@ -11,6 +11,7 @@ mod accounts;
 mod auth;
 mod body;
 mod certificate;
+mod console;
 mod deliveries;
 mod event_types;
 mod events;
@@ -23,9 +24,11 @@ mod readiness;
 mod routes;
 mod segments;
 mod serve;
+mod session;
 mod state;
 mod subscription_view;
 mod subscriptions;
+mod tokens;
 
 pub use auth::Operator;
 pub use ports::{
@@ -34,6 +37,7 @@ pub use ports::{
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};
+pub use session::Sessions;
 pub use state::Admin;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::state::Admin;
@@ -35,11 +35,4 @@ pub async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
         let body = Json(json!({"status": "not_ready", "problems": problems}));
         (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
     }
-}
-
-pub async fn index() -> Html<&'static str> {
-    Html(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Postrider</title>\
-         <h1>Postrider</h1><p>The engine runs. Its API is at <code>/api/v1</code>.</p></html>\n",
-    )
 }

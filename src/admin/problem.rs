@@ -124,6 +124,7 @@ impl From<ChangeError> for Problem {
             ChangeError::TooManySubscriptions { .. } => {
                 Self::new(StatusCode::CONFLICT, "too_many_subscriptions", detail)
             }
+            ChangeError::TooManyTokens { .. } => Self::new(StatusCode::CONFLICT, "too_many_tokens", detail),
             ChangeError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "registry_full", detail),
             ChangeError::Store(refused) => refused.into(),
         }

@@ -8,44 +8,75 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
+use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
-use super::{accounts, auth, deliveries, event_types, events, probes, subscriptions};
+use super::{
+    accounts, auth, console, deliveries, event_types, events, probes, session, subscriptions, tokens,
+};
+use crate::registry::access::Right;
 
 /// One deadline over reading a request and answering it.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn router(admin: Arc<Admin>) -> Router {
+    let needs = |right, gated, routes: MethodRouter<Arc<Admin>>| {
+        let need = Need { admin: Arc::clone(&admin), right, gated };
+        routes.route_layer(middleware::from_fn_with_state(need, auth::authorize))
+    };
+    // What a method needs: the operator, or a right in the account that the path names. Reading and
+    // managing what the feature flag gates are closed where it is off.
+    let operate = |routes| needs(Right::Operate, false, routes);
+    let read = |routes| needs(Right::Read, false, routes);
+    let manage = |routes| needs(Right::Manage, false, routes);
+    let read_gated = |routes| needs(Right::Read, true, routes);
+    let manage_gated = |routes| needs(Right::Manage, true, routes);
+
+    let account = "/accounts/{account}";
     let subscription = "/accounts/{account}/subscriptions/{subscription}";
     let api = Router::new()
+        // These are for whoever has a token.
         .route("/event-types", get(event_types::list))
         .route("/event-types/{type}", get(event_types::show))
-        .route("/accounts", get(accounts::list))
-        .route("/accounts/{account}", get(accounts::show).put(accounts::put).delete(accounts::delete))
-        .route("/accounts/{account}/features", get(accounts::features))
-        .route("/accounts/{account}/features/{flag}", put(accounts::set_feature))
-        .route("/accounts/{account}/subscriptions", get(subscriptions::list).post(subscriptions::create))
+        .route("/me", get(tokens::me))
+        .route("/accounts", operate(get(accounts::list)))
+        .route(account, operate(get(accounts::show).put(accounts::put).delete(accounts::delete)))
+        .route(&format!("{account}/features"), operate(get(accounts::features)))
+        .route(&format!("{account}/features/{{flag}}"), operate(put(accounts::set_feature)))
+        .route(&format!("{account}/tokens"), manage(get(tokens::list).post(tokens::create)))
+        .route(&format!("{account}/tokens/{{token}}"), manage(delete(tokens::delete)))
+        .route(
+            &format!("{account}/subscriptions"),
+            read_gated(get(subscriptions::list)).merge(manage_gated(post(subscriptions::create))),
+        )
         .route(
             subscription,
-            get(subscriptions::show).patch(subscriptions::patch).delete(subscriptions::delete),
+            read_gated(get(subscriptions::show))
+                .merge(manage_gated(patch(subscriptions::patch).delete(subscriptions::delete))),
         )
-        .route(&format!("{subscription}/secret"), get(subscriptions::secret))
-        .route(&format!("{subscription}/secret/rotate"), post(subscriptions::rotate_secret))
-        .route(&format!("{subscription}/deliveries/{{event}}/attempts"), get(deliveries::attempts))
-        .route("/accounts/{account}/deliveries", get(deliveries::list))
-        .route("/accounts/{account}/events", get(events::list))
-        .route("/accounts/{account}/events/{event}", get(events::show))
+        .route(&format!("{subscription}/secret"), manage_gated(get(subscriptions::secret)))
+        .route(&format!("{subscription}/secret/rotate"), manage_gated(post(subscriptions::rotate_secret)))
+        .route(
+            &format!("{subscription}/deliveries/{{event}}/attempts"),
+            read_gated(get(deliveries::attempts)),
+        )
+        .route(&format!("{account}/deliveries"), read_gated(get(deliveries::list)))
+        .route(&format!("{account}/events"), read(get(events::list)))
+        .route(&format!("{account}/events/{{event}}"), read(get(events::show)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::clone(&admin), auth::require));
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), auth::identify));
     Router::new()
         .nest("/api/v1", api)
         .route("/metrics", get(probes::metrics))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
-        .route("/", get(probes::index))
+        .route("/", get(console::root))
+        .route("/console/", get(console::index))
+        .route("/console/{file}", get(console::file))
+        .route("/console/session", get(session::show).post(session::begin).delete(session::end))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), around))

@@ -8,6 +8,7 @@ use super::auth::Operator;
 use super::ports::{Changes, Healths, Queries, QueryError};
 use super::problem::Problem;
 use super::readiness::Readiness;
+use super::session::Sessions;
 use crate::model::{Catalogue, UnixMillis};
 use crate::registry::{Change, Changed, Registry};
 use crate::telemetry::Telemetry;
@@ -19,6 +20,7 @@ const QUERIES_AT_ONCE_MAX: usize = 4;
 /// The admin port's view of the engine.
 pub struct Admin {
     pub operator: Operator,
+    pub sessions: Sessions,
     pub registry: Arc<RwLock<Registry>>,
     pub catalogue: Arc<Catalogue>,
     pub changes: Arc<dyn Changes>,

@@ -1,6 +1,8 @@
 //! The whole admin port over real sockets, on the real registry and the built-in catalogue.
 
+mod access;
 mod api;
 mod bench;
 mod deliveries;
 mod serving;
+mod session;

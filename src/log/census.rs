@@ -123,8 +123,12 @@ impl Writer {
             settlement.retries_put.iter().filter(|row| passed(&row.key)).for_each(|row| waiting.put(row));
             settlement.retries_delete.iter().filter(|key| passed(key)).for_each(|key| waiting.remove(key));
         }
-        orphans.iter().for_each(|key| waiting.remove(key));
-        self.deleted.iter().for_each(|subscription| waiting.forget(*subscription));
+        for key in orphans {
+            waiting.remove(key);
+        }
+        for subscription in &self.deleted {
+            waiting.forget(*subscription);
+        }
         self.tell_waiting();
     }
 

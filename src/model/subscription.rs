@@ -224,6 +224,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn debug_shows_nothing_secret() {
+        let mut sub = sample(1, "http://localhost/");
+        sub.secrets = Secrets::new(SigningKeys { secret: [211; 32].into(), seed: [212; 32] });
+        sub.headers = vec![CustomHeader { name: "x-key".to_owned(), value: "sesame".to_owned() }];
+        let identity = ClientIdentity { certificate: "shown".to_owned(), key: "sesame".to_owned() };
+        sub.client_identity = Some(Arc::new(identity));
+        let text = format!("{sub:?}");
+        assert!(text.contains("x-key") && text.contains("shown"), "{text}");
+        assert!(["sesame", "211", "212"].iter().all(|secret| !text.contains(secret)), "{text}");
+    }
+
+    #[test]
     fn wants_what_was_wanted_then() {
         let mut sub = sample(1, "http://localhost/");
         let a = EventMask::of([TypeBit(1)]);

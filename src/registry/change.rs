@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::draft::{Draft, Patch};
 use super::field::FieldError;
 use super::state::Account;
+use super::token::{Token, TokenDigest, TokenDraft};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, NewEvent, Refused, Subscription, SubscriptionId, SubscriptionKey,
+    AccountKey, AccountName, NewEvent, Refused, Subscription, SubscriptionId, SubscriptionKey, UnixMillis,
 };
 
 /// A change of the configuration, asked for by a person or by the engine itself.
@@ -66,6 +67,22 @@ pub enum Change {
         flag: String,
         enabled: bool,
     },
+    /// Makes the account too, where there is none of that name. The digest is of a token that only the
+    /// asker will ever see.
+    CreateToken {
+        account: AccountName,
+        draft: TokenDraft,
+        digest: TokenDigest,
+    },
+    DeleteToken {
+        account: AccountName,
+        id: Box<str>,
+    },
+    /// Notes when a token was used last. Nothing where it is gone.
+    TokenUsed {
+        digest: TokenDigest,
+        at: UnixMillis,
+    },
 }
 
 /// What came of a change.
@@ -73,6 +90,7 @@ pub enum Change {
 pub struct Changed {
     pub accounts: Vec<AccountChange>,
     pub subscriptions: Vec<SubscriptionChange>,
+    pub tokens: Vec<TokenChange>,
 }
 
 /// `before` is `None` where it is new, `after` where it is gone.
@@ -90,6 +108,13 @@ pub struct SubscriptionChange {
     pub after: Option<Arc<Subscription>>,
 }
 
+/// `before` is `None` where it is new, `after` where it is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenChange {
+    pub before: Option<Arc<Token>>,
+    pub after: Option<Arc<Token>>,
+}
+
 /// Why a change was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
@@ -101,6 +126,8 @@ pub enum ChangeError {
     Invalid(Vec<FieldError>),
     #[error("the account has {max} subscriptions, which is the most it can have")]
     TooManySubscriptions { max: usize },
+    #[error("the account has {max} tokens, which is the most it can have")]
+    TooManyTokens { max: usize },
     #[error("the registry cannot number any more accounts or subscriptions")]
     Full,
     #[error(transparent)]

@@ -29,6 +29,12 @@ pub fn subscription_id(at: UnixMillis, random: [u8; 10]) -> Option<SubscriptionI
     SubscriptionId::parse(&format!("sub_{}", ulid(at, random))).ok()
 }
 
+/// `tok_` and 26 characters.
+#[must_use]
+pub fn token_id(at: UnixMillis, random: [u8; 10]) -> Box<str> {
+    format!("tok_{}", ulid(at, random)).into()
+}
+
 /// A secret as Standard Webhooks writes it: `whsec_` and base64 of the key's bytes.
 #[must_use]
 pub fn secret_text(key: &[u8]) -> String {

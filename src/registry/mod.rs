@@ -5,8 +5,9 @@
 //! or shown that a power cut could take back. What people send is parsed once, with every error at once
 //! ([`Draft`], [`Patch`]); a value that exists is valid.
 //!
-//! Deliberately absent: writing rows (the log does), routing (`route`), and tokens.
+//! Deliberately absent: writing rows (the log does), and routing (`route`).
 
+pub mod access;
 mod change;
 mod draft;
 mod entropy;
@@ -21,10 +22,12 @@ mod rows;
 mod selectors;
 mod state;
 mod subscription_row;
+mod token;
+mod token_row;
 mod vault;
 mod words;
 
-pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange};
+pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange, TokenChange};
 pub use draft::{DeliveryPatch, Draft, Field, Patch};
 pub use field::{ERRORS_MAX, FieldError};
 pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
@@ -34,5 +37,8 @@ pub use rotation::{OVERLAP_DEFAULT, OVERLAP_SECS_MAX, parse_overlap};
 pub use rows::{LoadError, ROW_LEN_MAX, RowError, holds_sealed};
 pub use selectors::Selectors;
 pub use state::{Account, FLAG_WEBHOOKS, FLAGS, Registry, RegistryOptions, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
+pub use token::{
+    Role, SCOPE_EVENTS_WRITE, TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft, TokenKind,
+};
 pub use vault::{KEY_LEN, Vault};
 pub use words::Word;

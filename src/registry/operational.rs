@@ -30,7 +30,8 @@ struct Disabled<'a> {
     subscription_id: &'a str,
     subscription_name: &'a str,
     reason: &'static str,
-    disabled_at: String,
+    #[serde(rename = "disabledAt")]
+    at: String,
 }
 
 #[derive(Serialize)]
@@ -38,7 +39,8 @@ struct Disabled<'a> {
 struct Recovered<'a> {
     subscription_id: &'a str,
     subscription_name: &'a str,
-    recovered_at: String,
+    #[serde(rename = "recoveredAt")]
+    at: String,
 }
 
 #[derive(Serialize)]
@@ -96,7 +98,7 @@ impl Registry {
             subscription_id: about.id.as_str(),
             subscription_name: &about.name,
             reason: reason.as_str(),
-            disabled_at: now.to_rfc3339(),
+            at: now.to_rfc3339(),
         };
         self.event(about, (DISABLED, "disabled", about.version), now, data)
     }
@@ -105,7 +107,7 @@ impl Registry {
         let data = Recovered {
             subscription_id: about.id.as_str(),
             subscription_name: &about.name,
-            recovered_at: now.to_rfc3339(),
+            at: now.to_rfc3339(),
         };
         self.event(about, (RECOVERED, "recovered", about.version), now, data)
     }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::change::{AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange};
+use super::change::{
+    AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange, TokenChange,
+};
 use super::draft::{Draft, Field, NAME_CHARS_MAX, Patch};
 use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
-use super::{headers, id, rows};
+use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
+use super::{headers, id, rows, token_row};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
     AccountKey, AccountName, Epoch, NewEvent, Secrets, Seq, SigningKeys, Status, Subscription,
@@ -62,6 +65,18 @@ impl Draw {
         self.rows.push(Row { key: rows::subscription_key(before.key), value: None });
         let change = SubscriptionChange { before: Some(Arc::clone(before)), after: None };
         self.changed.subscriptions.push(change);
+    }
+}
+
+impl Draw {
+    fn token(&mut self, before: Option<&Arc<Token>>, after: Token) {
+        self.rows.push(token_row::row(&after));
+        self.changed.tokens.push(TokenChange { before: before.cloned(), after: Some(Arc::new(after)) });
+    }
+
+    fn no_token(&mut self, before: &Arc<Token>) {
+        self.rows.push(Row { key: token_row::key(before.account, &before.id), value: None });
+        self.changed.tokens.push(TokenChange { before: Some(Arc::clone(before)), after: None });
     }
 }
 
@@ -124,12 +139,28 @@ impl Registry {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
                 // From the end, so that taking them out one by one moves nothing.
                 entry.subscriptions.iter().rev().for_each(|sub| draw.no_subscription(sub));
+                entry.tokens.iter().for_each(|token| draw.no_token(token));
                 draw.rows.push(Row { key: rows::account_key(entry.account.key), value: None });
                 let change = AccountChange { before: Some(Arc::clone(&entry.account)), after: None };
                 draw.changed.accounts.push(change);
             }
             Change::SetFeature { account, flag, enabled } => {
                 self.set_feature(&mut draw, &account, flag, enabled, at, sealer)?;
+            }
+            Change::CreateToken { account, draft, digest } => {
+                self.create_token(&mut draw, &account, draft, digest, at, &mut sealer.entropy)?;
+            }
+            Change::DeleteToken { account, id } => {
+                let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
+                let token = entry.tokens.iter().find(|token| token.id == id);
+                draw.no_token(token.ok_or(ChangeError::NotFound)?);
+            }
+            Change::TokenUsed { digest, at } => {
+                if let Some(before) = self.token(&digest)
+                    && before.last_used_at.is_none_or(|last| last < at)
+                {
+                    draw.token(Some(before), Token { last_used_at: Some(at), ..Token::clone(before) });
+                }
             }
         }
         Ok(self.finish(draw))
@@ -213,6 +244,44 @@ impl Registry {
         };
         sub.epochs = vec![Epoch { from: at.next, mask: self.mask(&owner, &sub) }];
         draw.subscription(None, sub, sealer);
+        Ok(())
+    }
+
+    fn create_token(
+        &self,
+        draw: &mut Draw,
+        account: &AccountName,
+        draft: TokenDraft,
+        digest: TokenDigest,
+        at: At,
+        entropy: &mut Entropy,
+    ) -> Result<(), ChangeError> {
+        let account = match self.entry(account) {
+            Some(entry) if entry.tokens.len() >= TOKENS_PER_ACCOUNT_MAX => {
+                return Err(ChangeError::TooManyTokens { max: TOKENS_PER_ACCOUNT_MAX });
+            }
+            Some(entry) => entry.account.key,
+            None => {
+                let made = new_account(draw, account, at.now)?;
+                let key = made.key;
+                draw.account(None, made);
+                key
+            }
+        };
+        let token = Token {
+            id: id::token_id(at.now, entropy.draw()),
+            account,
+            name: draft.name,
+            kind: draft.kind,
+            role: draft.role,
+            platform_user: draft.platform_user,
+            events_write: draft.events_write,
+            digest,
+            created_at: at.now,
+            expires_at: draft.expires_at,
+            last_used_at: None,
+        };
+        draw.token(None, token);
         Ok(())
     }
 

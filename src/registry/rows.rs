@@ -5,6 +5,7 @@
 //! | 1 | — | counters |
 //! | 2 | account key, u32 big-endian | account |
 //! | 3 | subscription key, u64 big-endian | subscription |
+//! | 4 | account key, u32 big-endian, token id | token |
 //!
 //! A value is a version byte, the CRC-32 of what follows, and bincode of a record type that exists for the
 //! disk alone: the model may change its shape without changing what is written. Reading checks every rule
@@ -17,7 +18,8 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use super::change::{Counters, Row};
 use super::entropy::Sealer;
 use super::state::Account;
-use super::subscription_row;
+use super::token::Token;
+use super::{subscription_row, token_row};
 use crate::model::ids::IdError;
 use crate::model::url::UrlError;
 use crate::model::{AccountKey, AccountName, Subscription, SubscriptionKey, UnixMillis};
@@ -97,6 +99,7 @@ pub(super) enum Read {
     Account(Account),
     /// And whether its row is of an older version.
     Subscription(Box<Subscription>, bool),
+    Token(Token),
     /// The log's own.
     Foreign,
 }
@@ -203,6 +206,11 @@ pub(super) fn read(
             let key = rest.try_into().map(u64::from_be_bytes).map_err(|_| RowError::Key)?;
             let sub = subscription_row::read(SubscriptionKey(key), value, sealer, name_of)?;
             Ok(Read::Subscription(Box::new(sub), version(value) != Some(subscription_row::VERSION)))
+        }
+        token_row::TAG => {
+            let token = token_row::read(rest, value)?;
+            name_of(token.account).ok_or(RowError::Orphan)?;
+            Ok(Read::Token(token))
         }
         TAG_FOREIGN.. => Ok(Read::Foreign),
         _ => Err(RowError::Key),

@@ -11,6 +11,7 @@ use super::change::{Changed, Counters, Plan, Row, SubscriptionChange};
 use super::entropy::{Entropy, Sealer};
 use super::rows::{self, LoadError, Read};
 use super::selectors::Selectors;
+use super::token::{Token, TokenDigest};
 use super::vault::Vault;
 use crate::model::{
     AccountKey, AccountName, DeliveryOptions, EventMask, Seq, Status, Subscription, SubscriptionId,
@@ -55,6 +56,8 @@ pub(super) struct Entry {
     pub account: Arc<Account>,
     /// By id.
     pub subscriptions: Vec<Arc<Subscription>>,
+    /// By id.
+    pub tokens: Vec<Arc<Token>>,
 }
 
 /// Accounts and subscriptions. See the module.
@@ -63,6 +66,7 @@ pub struct Registry {
     keys: HashMap<AccountName, AccountKey, foldhash::fast::RandomState>,
     pub(super) accounts: BTreeMap<AccountKey, Entry>,
     subscriptions: HashMap<SubscriptionKey, Arc<Subscription>, foldhash::fast::RandomState>,
+    tokens: HashMap<TokenDigest, Arc<Token>, foldhash::fast::RandomState>,
     pub(super) counters: Counters,
     pub(super) generation: u64,
 }
@@ -75,6 +79,7 @@ impl Registry {
             keys: HashMap::default(),
             accounts: BTreeMap::new(),
             subscriptions: HashMap::default(),
+            tokens: HashMap::default(),
             counters: Counters::default(),
             generation: 0,
         }
@@ -102,6 +107,7 @@ impl Registry {
             match rows::read(&key, &value, &mut sealer, name_of) {
                 Ok(Read::Counters(counters)) => self.counters = counters,
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
+                Ok(Read::Token(token)) => self.put_token(Arc::new(token)),
                 Ok(Read::Subscription(sub, old)) => {
                     again.extend(self.load_subscription(*sub, old, next, &mut sealer));
                 }
@@ -174,6 +180,19 @@ impl Registry {
         self.accounts.get(&account).map_or(&[], |entry| &entry.subscriptions)
     }
 
+    /// The token that has this digest. One hash look-up: the digest of a guess says nothing of how near
+    /// the guess was, so that the time it takes tells nothing.
+    #[must_use]
+    pub fn token(&self, digest: &TokenDigest) -> Option<&Arc<Token>> {
+        self.tokens.get(digest)
+    }
+
+    /// All tokens of an account, by id.
+    #[must_use]
+    pub fn tokens_of(&self, account: AccountKey) -> &[Arc<Token>] {
+        self.accounts.get(&account).map_or(&[], |entry| &entry.tokens)
+    }
+
     /// Whether a flag is on for an account, by its own setting or by default. `None`: no such flag.
     #[must_use]
     pub fn feature(&self, account: Option<AccountKey>, flag: &str) -> Option<bool> {
@@ -199,6 +218,11 @@ impl Registry {
                 self.drop_subscription(before);
             }
         }
+        for change in &plan.changed.tokens {
+            if let Some(before) = &change.before {
+                self.drop_token(before);
+            }
+        }
         for change in &plan.changed.accounts {
             match (&change.before, &change.after) {
                 (_, Some(after)) => self.put_account(Arc::clone(after)),
@@ -212,6 +236,11 @@ impl Registry {
         for SubscriptionChange { after, .. } in &plan.changed.subscriptions {
             if let Some(after) = after {
                 self.put_subscription(Arc::clone(after));
+            }
+        }
+        for change in &plan.changed.tokens {
+            if let Some(after) = &change.after {
+                self.put_token(Arc::clone(after));
             }
         }
         self.check_invariants();
@@ -235,7 +264,8 @@ impl Registry {
         match self.accounts.get_mut(&account.key) {
             Some(entry) => entry.account = account,
             None => {
-                self.accounts.insert(account.key, Entry { account, subscriptions: Vec::new() });
+                self.accounts
+                    .insert(account.key, Entry { account, subscriptions: Vec::new(), tokens: Vec::new() });
             }
         }
     }
@@ -259,6 +289,20 @@ impl Registry {
             && let Ok(place) = entry.subscriptions.binary_search_by(|other| other.id.cmp(&sub.id))
         {
             entry.subscriptions.remove(place);
+        }
+    }
+
+    fn put_token(&mut self, token: Arc<Token>) {
+        let Some(entry) = self.accounts.get_mut(&token.account) else { return };
+        let place = entry.tokens.partition_point(|other| other.id < token.id);
+        entry.tokens.insert(place, Arc::clone(&token));
+        self.tokens.insert(token.digest, token);
+    }
+
+    fn drop_token(&mut self, token: &Token) {
+        self.tokens.remove(&token.digest);
+        if let Some(entry) = self.accounts.get_mut(&token.account) {
+            entry.tokens.retain(|other| other.id != token.id);
         }
     }
 

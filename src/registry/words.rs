@@ -2,6 +2,7 @@
 //!
 //! A number on disk is never given to another word.
 
+use super::token::{Role, TokenKind};
 use crate::model::subscription::DisabledReason;
 use crate::model::{OnBlocked, Ordering, SignatureScheme, Status};
 
@@ -55,6 +56,16 @@ impl Word for OnBlocked {
         &[(Self::Block, "block", 1), (Self::Skip, "skip", 2), (Self::Park, "park", 3)];
 }
 
+impl Word for TokenKind {
+    const TABLE: &'static [(Self, &'static str, u8)] =
+        &[(Self::User, "user", 1), (Self::ServiceAccount, "service_account", 2)];
+}
+
+impl Word for Role {
+    const TABLE: &'static [(Self, &'static str, u8)] =
+        &[(Self::AccountOwner, "account_owner", 1), (Self::Viewer, "viewer", 2)];
+}
+
 impl Word for SignatureScheme {
     const TABLE: &'static [(Self, &'static str, u8)] =
         &[(Self::V1, "v1", 1), (Self::V1a, "v1a", 2), (Self::Both, "v1,v1a", 3)];
@@ -81,6 +92,8 @@ mod tests {
         bijection(&[Ordering::None, Ordering::Fifo]);
         bijection(&[OnBlocked::Block, OnBlocked::Skip, OnBlocked::Park]);
         bijection(&[SignatureScheme::V1, SignatureScheme::V1a, SignatureScheme::Both]);
+        bijection(&[TokenKind::User, TokenKind::ServiceAccount]);
+        bijection(&[Role::AccountOwner, Role::Viewer]);
         for reason in DisabledReason::ALL {
             assert_eq!(reason.word(), reason.as_str());
         }

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::breaker::{Breaker, Generation};
+use super::breaker::{Breaker, BreakerState, Generation};
 use super::bucket::Bucket;
 use super::room::retries_max;
 use crate::model::{Authority, HostRule, Mono, SubscriptionKey};
@@ -105,6 +105,10 @@ impl Host {
         self.in_flight_retries += u32::from(retry);
         self.in_flight_bytes += bytes;
         self.admit();
+        if self.breaker.state() == BreakerState::HalfOpen && self.ready.len() > 1 {
+            // The next probe is another's: one subscription that only fails must not keep a host closed off.
+            self.ready.rotate_left(1);
+        }
         if let Some(bucket) = &mut self.bucket {
             bucket.take(now);
         }

@@ -90,8 +90,8 @@ pub enum Next {
 }
 
 impl Heads {
-    fn new(search: Search) -> Box<Self> {
-        Box::new(Self { search, lowest: Lowest::default(), asked: None })
+    fn new(search: Search) -> Self {
+        Self { search, lowest: Lowest::default(), asked: None }
     }
 
     /// The retry that goes before everything else of the lane.
@@ -144,7 +144,7 @@ impl Shard {
     /// Heads for a lane that is just made: the census tells, or has told that there are none.
     pub(super) fn heads_of_new(&self, subscription: &Subscription) -> Option<Box<Heads>> {
         let search = if self.counted { Search::Done } else { Search::Census };
-        holds_order(subscription).then(|| Heads::new(search))
+        holds_order(subscription).then(|| Box::new(Heads::new(search)))
     }
 
     /// The retries of subscriptions in order, as they were before this run sent anything for them.
@@ -186,7 +186,7 @@ impl Shard {
         let last_put = self.journal.last_put();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let ordered = holds_order(&lane.subscription);
-        lane.heads = ordered.then(|| Heads::new(Search::Wanted));
+        lane.heads = ordered.then(|| Box::new(Heads::new(Search::Wanted)));
         // Without order, all that is due or near gets its timer back.
         lane.parked = !ordered;
         lane.parked_serial = last_put;
@@ -238,7 +238,7 @@ impl Shard {
                     return;
                 }
                 None if heads.lowest.more => {
-                    *heads = Heads::new(Search::Wanted);
+                    **heads = Heads::new(Search::Wanted);
                     lane.parked_serial = self.journal.last_put();
                 }
                 None => return,

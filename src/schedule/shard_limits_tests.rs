@@ -281,3 +281,28 @@ fn a_host_takes_what_its_connections_carry() {
     let other = crate::model::CallbackUrl::parse("http://nobody.example/").expect("valid");
     rig.shard.handle_host_capacity(other.authority(), 5);
 }
+
+#[test]
+fn one_that_only_fails_does_not_keep_a_host_closed_off() {
+    let mut rig = Rig::new(&[(1, "http://a.example/bad"), (2, "http://a.example/good")]);
+    let events: Vec<_> = (0..100).map(|_| rig.event(10)).collect();
+    rig.shard.handle_committed(&events, None);
+    fail_all(&mut rig);
+    assert_eq!(rig.shard.counts().breakers, [0, 1, 0]);
+    let mut good = 0;
+    for _ in 0..3 {
+        rig.pass(Duration::from_secs(61));
+        loop {
+            let sends = serve(&mut rig, &events, &HashSet::new());
+            if sends.is_empty() {
+                break;
+            }
+            for send in sends {
+                let bad = send.subscription.key.0 == 1;
+                good += u32::from(!bad);
+                rig.end(send.id, bad.then_some(ErrorKind::Connect));
+            }
+        }
+    }
+    assert!(good >= 1, "three probes, and all of the one that fails");
+}

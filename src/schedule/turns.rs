@@ -280,6 +280,10 @@ impl Turns {
             let Some(host) = self.host(key) else { continue };
             host.due = None;
             let change = host.breaker.handle_timeout(now).map(|change| (host.authority.clone(), change));
+            if change.is_some() && host.lanes.len() > 1 {
+                // Another lane is woken first each time, so that each may send the probe.
+                host.lanes.rotate_left(1);
+            }
             self.list(key);
             if let Some((authority, transition)) = change {
                 self.note(&authority, BreakerState::Open, transition);

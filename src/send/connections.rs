@@ -152,7 +152,7 @@ impl Pool {
 
     /// A connection that could not be opened: the job that waited for longest fails with it. Where one
     /// connection would have served all jobs, and there is no other, all of them do.
-    pub(super) fn open_failed(self: &Rc<Self>, connection: &Rc<Connection>, error: AttemptError) {
+    pub(super) fn open_failed(self: &Rc<Self>, connection: &Rc<Connection>, error: &AttemptError) {
         if connection.closed.get() {
             return;
         }

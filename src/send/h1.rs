@@ -39,7 +39,7 @@ pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>, io: Io) {
             pool.opened(&connection, send);
             Drive { pool, connection, http: Some(http) }.await;
         }
-        Err(error) => pool.open_failed(&connection, classify(&connection, &error)),
+        Err(error) => pool.open_failed(&connection, &classify(&connection, &error)),
     }
 }
 

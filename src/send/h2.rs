@@ -55,7 +55,7 @@ pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>, io: Io) {
         .reset_stream_duration(RESETS_KEPT_FOR);
     match builder.handshake(io).await {
         Ok((send, http)) => Drive { pool, connection, greeting: Some(send), http: Some(http) }.await,
-        Err(error) => pool.open_failed(&connection, no_http2(&connection, &error)),
+        Err(error) => pool.open_failed(&connection, &no_http2(&connection, &error)),
     }
 }
 
@@ -147,7 +147,7 @@ impl Pool {
         {
             return self.open_refused(connection, &explain(connection, &told));
         }
-        self.open_failed(connection, error.map_or_else(silent, |error| no_http2(connection, &error)));
+        self.open_failed(connection, &error.map_or_else(silent, |error| no_http2(connection, &error)));
     }
 }
 

@@ -60,6 +60,15 @@ impl Connection {
     }
 }
 
+impl Connection {
+    fn refuse_more(self: &Rc<Self>, reason: CloseReason) {
+        if self.draining.get().is_none() {
+            self.draining.set(Some(reason));
+            self.host.multiplexed.borrow_mut().retain(|other| !Rc::ptr_eq(other, self));
+        }
+    }
+}
+
 impl Pool {
     pub(super) fn opened_h2(self: &Rc<Self>, connection: &Rc<Connection>, send: SendRequest<Bytes>) {
         let now = self.note_opened(connection);
@@ -82,16 +91,9 @@ impl Pool {
 
     /// Lets a connection of HTTP/2 take no further request. Closes it if it carries none.
     pub(super) fn drain(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
-        self.refuse_more(connection, reason);
+        connection.refuse_more(reason);
         if connection.in_flight.get() == 0 {
             self.close(connection, connection.draining.get().unwrap_or(reason));
-        }
-    }
-
-    fn refuse_more(&self, connection: &Rc<Connection>, reason: CloseReason) {
-        if connection.draining.get().is_none() {
-            connection.draining.set(Some(reason));
-            connection.host.multiplexed.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
         }
     }
 
@@ -206,7 +208,7 @@ impl Pool {
         });
         if ended {
             // Before its requests look for another.
-            self.refuse_more(connection, connection.why_ended());
+            connection.refuse_more(connection.why_ended());
         }
         let mut now = None;
         for place in places.drain(..) {
@@ -245,7 +247,7 @@ impl Pool {
                 Stream::Free => return,
                 Stream::Head(mut head) => match poll_head(&mut head, cx) {
                     Poll::Pending if ended => {
-                        return self.unanswered_h2(connection, place, head, Unanswered::Ended);
+                        return self.unanswered_h2(connection, place, head, &Unanswered::Ended);
                     }
                     Poll::Pending => {
                         connection.with_streams(|streams| streams.put_back(place, Stream::Head(head)));
@@ -258,7 +260,7 @@ impl Pool {
                         Stream::Body { flight: head.flight, answer, body }
                     }
                     Poll::Ready(Err(unanswered)) => {
-                        return self.unanswered_h2(connection, place, head, unanswered);
+                        return self.unanswered_h2(connection, place, head, &unanswered);
                     }
                 },
                 Stream::Body { flight, mut answer, mut body } => {
@@ -309,12 +311,12 @@ impl Pool {
         connection: &Rc<Connection>,
         place: usize,
         head: Head,
-        unanswered: Unanswered,
+        unanswered: &Unanswered,
     ) {
-        let again: Option<u8> = match &unanswered {
+        let again: Option<u8> = match unanswered {
             Unanswered::Failed(error) if error.is_remote() && error.is_go_away() => {
                 // It stands behind the last request that the receiver has taken.
-                self.refuse_more(connection, CloseReason::GoAway);
+                connection.refuse_more(CloseReason::GoAway);
                 Some(GOAWAYS_MAX)
             }
             Unanswered::Failed(error)
@@ -323,7 +325,7 @@ impl Pool {
                 let left = connection.in_flight.get().saturating_sub(1);
                 connection.with_streams(|streams| streams.refused_above = left.min(streams.refused_above));
                 if left == 0 {
-                    self.refuse_more(connection, CloseReason::Refused);
+                    connection.refuse_more(CloseReason::Refused);
                 }
                 Some(REFUSALS_MAX)
             }
@@ -335,7 +337,7 @@ impl Pool {
             }
             Unanswered::Interim => None,
         };
-        let why = || match &unanswered {
+        let why = || match unanswered {
             Unanswered::Interim => AttemptError {
                 kind: ErrorKind::Protocol,
                 message: format!("the receiver sent more than {INTERIM_MAX} interim answers"),
@@ -362,7 +364,7 @@ impl Pool {
             Stream::Body { .. } | Stream::Free => false,
         };
         if silent {
-            self.refuse_more(connection, CloseReason::Cancelled);
+            connection.refuse_more(CloseReason::Cancelled);
         }
         self.vacate(connection, place);
         // What waits may take the place.

@@ -25,7 +25,7 @@ pub(super) async fn run(pool: Rc<Pool>, connection: Rc<Connection>) {
         None => {}
         Some(Ok((io, Protocol::H1))) => h1::run(pool, connection, io).await,
         Some(Ok((io, Protocol::H2))) => h2::run(pool, connection, io).await,
-        Some(Err(error)) => pool.open_failed(&connection, error),
+        Some(Err(error)) => pool.open_failed(&connection, &error),
     }
 }
 

@@ -365,7 +365,7 @@ impl Pool {
                     message: format!("{authority} did not allow a request {within}"),
                 },
             };
-            self.open_failed(&connection, error);
+            self.open_failed(&connection, &error);
         }
         if self.next_sweep.get() <= now {
             self.sweep(now);

@@ -1,6 +1,6 @@
 //! The log, as ingest and the admin port see it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam::channel::{Sender, TrySendError};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,8 @@ use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
 use crate::log::store::Store;
 use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Seq, SubscriptionKey};
-use crate::registry::{Change, ChangeError, Changed};
+use crate::registry::{Change, ChangeError, Changed, Registry, TokenDigest};
+use crate::rt::clock;
 
 /// Changes of the configuration that wait for the log at most.
 const CHANGES_MAX: usize = 64;
@@ -100,12 +101,22 @@ impl Queries for LogQueries {
     }
 }
 
-/// Over TCP the operator's token writes events of any account. (Accounts' own tokens: see `registry`.)
-pub fn authorize(operator: &str) -> Authorize {
+/// Over TCP the operator's token writes events of any account, and an account's own those of its account
+/// where it has the scope `events:write`.
+pub fn authorize(operator: &str, registry: Arc<RwLock<Registry>>) -> Authorize {
     let operator: [u8; 32] = Sha256::digest(operator.as_bytes()).into();
-    Arc::new(move |token| {
-        let given: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    Arc::new(move |text| {
+        let given: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         let differing = operator.iter().zip(given).fold(0, |all, (mine, theirs)| all | (mine ^ theirs));
-        if differing == 0 { Access::Everything } else { Access::Unknown }
+        if differing == 0 {
+            return Access::Everything;
+        }
+        let registry = registry.read().unwrap_or_else(PoisonError::into_inner);
+        let token = registry.token(&TokenDigest(given)).filter(|token| token.is_valid(clock::wall()));
+        let Some(token) = token else { return Access::Unknown };
+        match registry.account(token.account) {
+            Some(account) if token.events_write => Access::Only(account.name.clone()),
+            _ => Access::Forbidden,
+        }
     })
 }

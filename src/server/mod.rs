@@ -184,6 +184,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     }
 
     let admin = Arc::new(Admin {
+        sessions: admin::Sessions::default(),
         operator: Operator::new(token.as_str()),
         registry: Arc::clone(&registry),
         catalogue: Arc::clone(&catalogue),
@@ -208,7 +209,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             append: adapters::WriterAppend::new(writer.requests()),
             metrics: observers::IngestObserver::new(),
             types: Arc::clone(&catalogue),
-            authorize: adapters::authorize(token.as_str()),
+            authorize: adapters::authorize(token.as_str(), Arc::clone(&registry)),
         },
     )?;
     let housekeeping = housekeeping::start(housekeeping::Parts {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{
     Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, Operator, Queries,
-    QueryError, Readiness, bind, start,
+    QueryError, Readiness, Sessions, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
@@ -146,6 +146,7 @@ impl Bench {
         let (telemetry, metrics) = local(ControlMetrics::new);
         let admin = Arc::new(Admin {
             operator: Operator::new(TOKEN),
+            sessions: Sessions::default(),
             registry,
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,

@@ -43,7 +43,7 @@ impl Talk {
     }
 
     fn say(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
-        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        let mut bytes = u32::try_from(payload.len()).expect("short").to_be_bytes()[1..].to_vec();
         bytes.extend([kind, flags]);
         bytes.extend(stream.to_be_bytes());
         bytes.extend(payload);
@@ -100,13 +100,13 @@ fn count(notes: &[String], begin: &str) -> usize {
 }
 
 /// Starts `jobs` deliveries at once.
-fn deliver_all(address: SocketAddr, jobs: u64) -> (Vec<Outcome>, crate::send::ConnectionCounts) {
+fn deliver_all(address: SocketAddr, jobs: usize) -> (Vec<Outcome>, crate::send::ConnectionCounts) {
     on_runtime(async {
         let sender = sender(knowing(options()));
         for id in 0..jobs {
-            sender.start(job(id, &to(address)));
+            sender.start(job(id as u64, &to(address)));
         }
-        let done = completions(&sender, jobs as usize).await;
+        let done = completions(&sender, jobs).await;
         assert_eq!(sender.in_flight(), 0);
         (done.into_iter().map(|(_, outcome)| outcome).collect(), sender.connections())
     })

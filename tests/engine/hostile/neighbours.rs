@@ -30,8 +30,9 @@ const ROUNDS: usize = 3;
 const BAR: f64 = 1.2;
 /// What is asked here, where floods and tests share two cores with whatever else runs.
 const RATIO_MAX: f64 = 3.0;
-/// Builds for debugging take several times as long over each frame of a flood.
-const ABSOLUTE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 300 } else { 50 });
+const ABSOLUTE: Duration = Duration::from_millis(25);
+/// How often a class is measured before it is said to be worse.
+const LOOKS_MAX: usize = 3;
 /// Each class may leave caches a little larger; a leak of each connection's buffers would be more.
 const RSS_GROWTH_KIB_MAX: u64 = 32 * 1024;
 const DESCRIPTORS_SLACK: usize = 24;
@@ -202,27 +203,33 @@ fn beside(classes: Vec<Class>) {
     for class in classes {
         let name = class.name;
         let (sub, host, _deaf) = rig.bad(&class);
-        let (mut well, mut ill) = (Vec::new(), Vec::new());
-        for round in 0..rounds {
-            let (without, with) = (rig.round("user.deleted"), rig.round("user.updated"));
-            if round > 0 || rounds == 1 {
-                well.extend(without);
-                ill.extend(with);
+        for look in 1..=LOOKS_MAX {
+            let (mut well, mut ill) = (Vec::new(), Vec::new());
+            for round in 0..rounds {
+                let (without, with) = (rig.round("user.deleted"), rig.round("user.updated"));
+                if round > 0 || rounds == 1 {
+                    well.extend(without);
+                    ill.extend(with);
+                }
+            }
+            let [p50, p99] = [0.5, 0.99].map(|share| quantile(&mut well, share));
+            let [ill_p50, ill_p99] = [0.5, 0.99].map(|share| quantile(&mut ill, share));
+            let ratio = ill_p99.as_secs_f64() / p99.as_secs_f64();
+            let bar = if ratio <= BAR { "holds" } else { "misses" };
+            println!(
+                "{name}: nine alone p50 {p50:?} p99 {p99:?}; beside it p50 {ill_p50:?} p99 {ill_p99:?}: \
+                 ratio {ratio:.2} ({bar} the bar of {BAR}); {} connections taken",
+                host.as_ref().map_or(0, Host::accepted),
+            );
+            if ratio <= RATIO_MAX || ill_p99 <= p99 + ABSOLUTE {
+                break;
+            }
+            // Whatever else this machine does can only make it worse: what is true of the bad one is so again.
+            if look == LOOKS_MAX {
+                wrong.push(format!("{name}: p99 from {p99:?} to {ill_p99:?}"));
             }
         }
         rig.engine.api("DELETE", &format!("/accounts/acme/subscriptions/{sub}"), None).want(204);
-        let [p50, p99] = [0.5, 0.99].map(|share| quantile(&mut well, share));
-        let [ill_p50, ill_p99] = [0.5, 0.99].map(|share| quantile(&mut ill, share));
-        let ratio = ill_p99.as_secs_f64() / p99.as_secs_f64();
-        let bar = if ratio <= BAR { "holds" } else { "misses" };
-        println!(
-            "{name}: nine alone p50 {p50:?} p99 {p99:?}; beside it p50 {ill_p50:?} p99 {ill_p99:?}: \
-             ratio {ratio:.2} ({bar} the bar of {BAR}); {} connections taken",
-            host.as_ref().map_or(0, Host::accepted),
-        );
-        if ratio > RATIO_MAX && ill_p99 > p99 + ABSOLUTE {
-            wrong.push(format!("{name}: p99 from {p99:?} to {ill_p99:?}"));
-        }
         // One of HTTP/2 outlives its streams, and rests for a while.
         if let Some(host) = host.filter(|_| class.tls != Tls::Server(Server::Good)) {
             host.until_closed(name);

@@ -1,0 +1,273 @@
+// The panel in which a subscription is made or changed.
+import { patch, post, subscription, subscriptions } from './api.js';
+import { dialog, h, toast, unique } from './dom.js';
+
+/** Resolves with the subscription that came of it, or null. */
+export function openPanel(context, sub) {
+  const title = sub ? (context.mayManage ? 'Edit Webhook Subscription' : 'Webhook Subscription') : 'Create Webhook Subscription';
+  return dialog(title, (close) => form(context, sub, close), { wide: true });
+}
+
+/** A label, its field, and the place for what is wrong with it. */
+function field(label, input, hint) {
+  const id = unique('field');
+  input.id = id;
+  const error = h('p', { class: 'error', id: `${id}-error` });
+  input.setAttribute('aria-describedby', hint ? `${id}-hint ${id}-error` : `${id}-error`);
+  const root = h('div', { class: 'field' },
+    h('label', { for: id }, label),
+    hint && h('p', { class: 'hint', id: `${id}-hint` }, hint),
+    input, error);
+  return {
+    root,
+    input,
+    fail(message) {
+      error.textContent = message ?? '';
+      if (message) input.setAttribute('aria-invalid', 'true');
+      else input.removeAttribute('aria-invalid');
+    },
+  };
+}
+
+function eventsField(types, chosen) {
+  const id = unique('events');
+  const error = h('p', { class: 'error', id });
+  const groups = Map.groupBy
+    ? Map.groupBy(types, (type) => type.group)
+    : types.reduce((map, type) => map.set(type.group, [...(map.get(type.group) ?? []), type]), new Map());
+  const picked = new Set();
+  for (const type of types) if (chosen.some((selector) => matches(selector, type.id))) picked.add(type.id);
+  const boxes = new Map();
+  const count = h('span', { class: 'quiet', role: 'status' });
+  const redraw = [];
+
+  const sections = [...groups].map(([group, members]) => {
+    const every = h('input', {
+      type: 'checkbox',
+      onchange: (event) => {
+        for (const type of members) toggle(type, event.target.checked);
+        update();
+      },
+    });
+    redraw.push(() => {
+      const on = members.filter((type) => picked.has(type.id)).length;
+      every.checked = on === members.length;
+      every.indeterminate = on > 0 && on < members.length;
+    });
+    const rows = members.map((type) => {
+      const box = h('input', {
+        type: 'checkbox',
+        checked: picked.has(type.id),
+        onchange: (event) => { toggle(type, event.target.checked); update(); },
+      });
+      const row = h('label', { class: 'check', title: type.id }, box, type.name);
+      boxes.set(type.id, { box, row, words: `${type.name} ${type.id} ${group}`.toLowerCase() });
+      return row;
+    });
+    return h('fieldset', { class: 'group' },
+      h('legend', {}, h('label', { class: 'check' }, every, `All of ${group}`)),
+      h('div', { class: 'checks' }, rows));
+  });
+
+  function toggle(type, on) {
+    if (on) picked.add(type.id);
+    else picked.delete(type.id);
+    boxes.get(type.id).box.checked = on;
+  }
+  function update() {
+    redraw.forEach((draw) => draw());
+    count.textContent = `${picked.size} of ${types.length} chosen`;
+  }
+  update();
+
+  const search = h('input', {
+    type: 'search', 'aria-label': 'Search events', placeholder: 'Search events',
+    oninput: (event) => {
+      const text = event.target.value.toLowerCase();
+      for (const { row, words } of boxes.values()) row.hidden = !words.includes(text);
+      for (const section of sections) {
+        section.hidden = [...section.querySelectorAll('.checks label')].every((row) => row.hidden);
+      }
+    },
+  });
+  const root = h('fieldset', { class: 'field events', 'aria-describedby': id },
+    h('legend', {}, 'Events'), h('div', { class: 'row' }, search, count), sections, error);
+  return {
+    root,
+    /** What was chosen; what is chosen by `*` or `user.*` and was not changed stays so. */
+    value() {
+      const before = types.filter((type) => chosen.some((selector) => matches(selector, type.id)));
+      const same = before.length === picked.size && before.every((type) => picked.has(type.id));
+      return same && chosen.length > 0 ? chosen : [...picked];
+    },
+    fail(message) {
+      error.textContent = message ?? '';
+      if (message) root.setAttribute('aria-invalid', 'true');
+      else root.removeAttribute('aria-invalid');
+    },
+  };
+}
+
+function matches(selector, id) {
+  if (selector === '*' || selector === id) return true;
+  return selector.endsWith('.*') && id.startsWith(selector.slice(0, -1));
+}
+
+function headersField(headers) {
+  const list = h('div', { class: 'headers' });
+  const error = h('p', { class: 'error', role: 'status' });
+  const rows = [];
+  const add = (header = { name: '', value: '' }) => {
+    const name = h('input', { 'aria-label': 'Header name', placeholder: 'Header name', value: header.name, autocomplete: 'off', spellcheck: 'false' });
+    const value = h('input', { 'aria-label': 'Header value', placeholder: 'Header value', value: header.value, autocomplete: 'off', spellcheck: 'false' });
+    const fault = h('p', { class: 'error' });
+    const row = { name, value, fault };
+    const remove = h('button', {
+      class: 'icon', type: 'button', 'aria-label': 'Remove header',
+      onclick: () => { rows.splice(rows.indexOf(row), 1); line.remove(); button.focus(); },
+    }, '×');
+    const line = h('div', {}, h('div', { class: 'header-row' }, name, value, remove), fault);
+    rows.push(row);
+    list.append(line);
+    return name;
+  };
+  headers.forEach(add);
+  const button = h('button', { type: 'button', onclick: () => add().focus() }, 'Add Header');
+  return {
+    root: h('fieldset', { class: 'field' },
+      h('legend', {}, 'Custom Header'),
+      h('p', { class: 'hint' }, 'Sent with every delivery. Values are stored encrypted and shown masked.'),
+      list, button, error),
+    value: () => rows
+      .map(({ name, value }) => ({ name: name.value.trim(), value: value.value }))
+      .filter((header) => header.name !== '' || header.value !== ''),
+    fail(problems) {
+      error.textContent = '';
+      rows.forEach(({ fault }) => { fault.textContent = ''; });
+      const filled = rows.filter(({ name, value }) => name.value.trim() !== '' || value.value !== '');
+      for (const [path, message] of problems) {
+        const at = /^headers\[(\d+)\]/.exec(path);
+        const row = at && filled[Number(at[1])];
+        if (row) row.fault.textContent = message;
+        else error.textContent = message;
+      }
+    },
+  };
+}
+
+const select = (value, options) => h('select', { value },
+  options.map(([key, text]) => h('option', { value: key, selected: key === value }, text)));
+
+function form(context, sub, close) {
+  const { account, types, mayManage } = context;
+  const url = field('Callback URL',
+    h('input', { type: 'url', value: sub?.callbackUrl ?? '', placeholder: 'https://', required: true, spellcheck: 'false' }),
+    'Where events are POSTed to, over https.');
+  const name = field('Name', h('input', { value: sub?.name ?? '', required: true, maxlength: 200 }));
+  const chosen = eventsField(types, sub?.events ?? []);
+  const headers = headersField(sub?.headers ?? []);
+  const description = field('Description', h('textarea', { rows: 3, value: sub?.description ?? '', maxlength: 2000 }));
+  const statusId = unique('status');
+  const active = h('input', { type: 'checkbox', role: 'switch', id: statusId, checked: sub ? sub.status === 'active' : true });
+  const options = sub?.delivery ?? {};
+  const timeout = field('Deadline of an attempt, in milliseconds',
+    h('input', { type: 'number', min: 1, max: 300000, value: options.timeoutMs ?? '' }), 'Left empty: the server’s default.');
+  const inFlight = field('Requests at once',
+    h('input', { type: 'number', min: 1, max: 1024, value: options.maxInFlight ?? '' }), 'Left empty: the server’s default.');
+  const rate = field('Requests a second',
+    h('input', { type: 'number', min: 0.001, step: 'any', value: options.ratePerSecond ?? '' }), 'Left empty: no limit.');
+  const ordering = field('Order', select(options.ordering ?? 'none', [
+    ['none', 'As fast as possible'], ['fifo', 'One after the other, oldest first'],
+  ]));
+  const blocked = field('Where the next event in order fails', select(options.onBlocked ?? 'block', [
+    ['block', 'Wait for it'], ['skip', 'Go on, try it again later'], ['park', 'Stop, and turn inactive'],
+  ]));
+  const signature = field('Signature', select(options.signature ?? 'v1', [
+    ['v1', 'HMAC-SHA256 (v1)'], ['v1a', 'Ed25519 (v1a)'], ['v1,v1a', 'Both'],
+  ]));
+  const advanced = h('details', { class: 'advanced' },
+    h('summary', {}, 'Advanced'),
+    [timeout, inFlight, rate, ordering, blocked, signature].map((one) => one.root));
+  const fault = h('p', { class: 'error', role: 'alert' });
+  const save = h('button', { class: 'primary', type: 'submit' }, 'Save');
+
+  const byField = {
+    callbackUrl: url, name, events: chosen, description,
+    'delivery.timeoutMs': timeout, 'delivery.maxInFlight': inFlight, 'delivery.ratePerSecond': rate,
+    'delivery.ordering': ordering, 'delivery.onBlocked': blocked, 'delivery.signature': signature,
+  };
+
+  function show(problems) {
+    const rest = [];
+    for (const one of Object.values(byField)) one.fail(null);
+    const forHeaders = [];
+    for (const [path, message] of problems) {
+      if (path.startsWith('headers')) forHeaders.push([path, message]);
+      else if (byField[path]) byField[path].fail(message);
+      else if (path.startsWith('events')) chosen.fail(message);
+      else rest.push(`${path}: ${message}`);
+    }
+    headers.fail(forHeaders);
+    fault.textContent = rest.join('; ');
+    if (problems.some(([path]) => path.startsWith('delivery.'))) advanced.open = true;
+    const first = box.querySelector('[aria-invalid="true"]');
+    (first?.matches('fieldset') ? first.querySelector('input') : first)?.focus();
+  }
+
+  const number = (one) => (one.input.value === '' ? null : Number(one.input.value));
+
+  async function submit(event) {
+    event.preventDefault();
+    const missing = [];
+    if (url.input.value.trim() === '') missing.push(['callbackUrl', 'is required']);
+    if (name.input.value.trim() === '') missing.push(['name', 'is required']);
+    if (chosen.value().length === 0) missing.push(['events', 'choose at least one']);
+    if (missing.length > 0) return show(missing);
+    const body = {
+      callbackUrl: url.input.value.trim(),
+      name: name.input.value.trim(),
+      events: chosen.value(),
+      headers: headers.value(),
+      description: description.input.value,
+      status: active.checked ? 'active' : 'inactive',
+      delivery: {
+        ratePerSecond: number(rate),
+        ordering: ordering.input.value,
+        onBlocked: blocked.input.value,
+        signature: signature.input.value,
+      },
+    };
+    if (sub || number(timeout) !== null) body.delivery.timeoutMs = number(timeout);
+    if (sub || number(inFlight) !== null) body.delivery.maxInFlight = number(inFlight);
+    save.disabled = true;
+    try {
+      const saved = sub
+        ? await patch(subscription(account, sub.id), body, sub.version)
+        : await post(subscriptions(account), body, { 'idempotency-key': key });
+      toast(sub ? `“${saved.name}” was saved.` : `“${saved.name}” was created.`);
+      close(saved);
+    } catch (error) {
+      if (error.code === 'version_mismatch') {
+        show([['', 'somebody else has changed this subscription meanwhile. Close the panel and open it again.']]);
+      } else {
+        show(error.fields?.size > 0 ? [...error.fields] : []);
+        if (!error.fields?.size) fault.textContent = error.message;
+      }
+    } finally {
+      save.disabled = false;
+    }
+  }
+  const key = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+
+  const box = h('form', { onsubmit: submit, novalidate: true },
+    h('fieldset', { class: 'bare', disabled: !mayManage },
+      url.root, name.root, chosen.root, headers.root, description.root,
+      h('div', { class: 'field switch' }, active, h('label', { for: statusId }, 'Status'),
+        h('span', { class: 'quiet', 'aria-hidden': 'true' }, 'Active while on')),
+      advanced),
+    fault,
+    h('div', { class: 'actions' },
+      h('button', { type: 'button', onclick: () => close() }, mayManage ? 'Cancel' : 'Close'),
+      mayManage && save));
+  return box;
+}
