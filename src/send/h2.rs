@@ -26,8 +26,9 @@ use crate::model::{AttemptError, ErrorKind};
 
 /// What h2 has for the receiver's limit of streams until it is told. None go out before.
 const UNGREETED: usize = usize::MAX - 1;
-/// Bytes that one turn reads from a connection; then others have theirs.
-const READ_PER_TURN: usize = 64 * 1024;
+/// Bytes that one turn reads from a connection; then others have theirs. One record of TLS; more would be
+/// thousands of frames in a flood of small ones.
+const READ_PER_TURN: usize = 16 * 1024;
 /// Bytes that may be read while nothing is asked for: PING, SETTINGS, GOAWAY, tickets.
 pub(super) const IDLE_LEN_MAX: usize = 64 * 1024;
 /// Bytes of bodies that a receiver may send before it is told to go on, per stream and in all. What comes
