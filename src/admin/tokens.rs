@@ -19,6 +19,7 @@ use super::problem::Problem;
 use super::query::RawQuery;
 use super::segments::Segments;
 use super::state::Admin;
+use crate::model::UnixMillis;
 use crate::registry::access::Principal;
 use crate::registry::{Change, FLAGS, SCOPE_EVENTS_WRITE, Token, TokenDraft, Word};
 use crate::rt::random;
@@ -53,8 +54,8 @@ impl TokenView {
             platform_user: token.platform_user,
             scopes: if token.events_write { vec![SCOPE_EVENTS_WRITE] } else { Vec::new() },
             created_at: token.created_at.to_rfc3339(),
-            expires_at: token.expires_at.map(|end| end.to_rfc3339()),
-            last_used_at: token.last_used_at.map(|at| at.to_rfc3339()),
+            expires_at: token.expires_at.map(UnixMillis::to_rfc3339),
+            last_used_at: token.last_used_at.map(UnixMillis::to_rfc3339),
             token: text,
         }
     }

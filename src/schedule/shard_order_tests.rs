@@ -122,8 +122,11 @@ fn in_order_goes_by_seq_however_many_wait() {
                 };
                 rig.shard.handle_subscription_page(&page);
             }
-            Action::Read(_) | Action::Cancel(_) | Action::CaughtUp(_) => {}
-            Action::Disable { .. } | Action::Recovered(_) => {}
+            Action::Read(_)
+            | Action::Cancel(_)
+            | Action::CaughtUp(_)
+            | Action::Disable { .. }
+            | Action::Recovered(_) => {}
         }
         if sent.len() == 701 {
             break;

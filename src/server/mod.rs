@@ -148,7 +148,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 
     let readiness = Arc::new(Readiness::new(workers, clock::mono()));
     let board = Arc::new(board::Board::new(workers, Arc::clone(store.waiting())));
-    let resolver = ResolverHandle::start(options::resolver(&config)).map_err(ServerError::Thread)?;
+    let resolver = ResolverHandle::start(options::resolver(config)).map_err(ServerError::Thread)?;
     let snapshot = index.load_full();
     let mut threads = Vec::with_capacity(workers);
     for (number, mailbox) in mailboxes.iter().enumerate() {

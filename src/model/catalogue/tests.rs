@@ -1,5 +1,6 @@
 //! The catalogue: its built-in types against event-types.csv, and types of the configuration.
 
+use crate::model::operational::{DEAD, DISABLED, RECOVERED};
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -136,7 +137,6 @@ fn what_the_engine_tells_itself() {
     let catalogue = Catalogue::builtin();
     let own: Vec<_> = catalogue.all().filter(|event_type| event_type.bit.is_operational()).collect();
     assert_eq!(catalogue.all().count(), catalogue.iter().count() + own.len());
-    use crate::model::operational::{DEAD, DISABLED, RECOVERED};
     assert_eq!(own.iter().map(|own| own.bit).collect::<Vec<_>>(), [DISABLED, DEAD, RECOVERED]);
     for event_type in own {
         assert_eq!((&*event_type.group, event_type.gated), ("Postrider", false));
