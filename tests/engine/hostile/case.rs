@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use super::host::{Deaf, Host, Script};
 use super::peer::Peer;
@@ -159,7 +160,7 @@ impl Case {
 enum Running {
     Host(Host),
     Deaf(Deaf),
-    Nobody(SocketAddr),
+    Nobody(Socket),
 }
 
 impl Running {
@@ -172,8 +173,10 @@ impl Running {
             Place::Host { script, .. } => Self::Host(Host::start(Arc::clone(script))),
             Place::Deaf => Self::Deaf(Deaf::start()),
             Place::Nobody => {
-                let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-                Self::Nobody(listener.local_addr().unwrap())
+                // Bound and never listening: the port refuses, and nobody else is given it.
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+                Self::Nobody(socket)
             }
         }
     }
@@ -182,7 +185,7 @@ impl Running {
         match self {
             Self::Host(host) => host.address(),
             Self::Deaf(deaf) => deaf.address(),
-            Self::Nobody(address) => *address,
+            Self::Nobody(socket) => socket.local_addr().unwrap().as_socket().unwrap(),
         }
     }
 }
