@@ -1,9 +1,10 @@
 //! A host that is down: the engine leaves it alone, says so, and finds out when it is back.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::http::event;
 use crate::process::{Engine, Options};
@@ -41,9 +42,9 @@ fn a_dead_host_is_left_alone_and_gets_its_backlog_when_it_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(dir.path(), &options());
     // An address at which nobody listens until later.
-    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = reserved.local_addr().unwrap().to_string();
-    drop(reserved);
+    let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = reserved.local_addr().unwrap().as_socket().unwrap().to_string();
     let well = Receiver::start();
     let well_sub = engine.subscribe(&well, "acme", "/well", &["*"], &json!({}));
     let body = json!({"name": "dead", "callbackUrl": format!("http://{address}/dead"), "events": ["*"]});
@@ -69,7 +70,8 @@ fn a_dead_host_is_left_alone_and_gets_its_backlog_when_it_is_back() {
     let queued = engine.metric("postrider_queued");
     assert!(queued <= 4.0, "{queued} wait in memory for a host that is down");
 
-    let back = Receiver::start_at(&address);
+    reserved.listen(1024).unwrap();
+    let back = Receiver::start_on(reserved.into());
     back.trust(dead, &engine.secret("acme", dead));
     until_breaker(&engine, dead, "closed");
     engine.until_settled(1000);

@@ -97,11 +97,10 @@ pub struct Receiver {
 impl Receiver {
     /// Answers 200 on every path until told otherwise.
     pub fn start() -> Self {
-        Self::start_at("127.0.0.1:0")
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
-    pub fn start_at(address: &str) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+    pub fn start_on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
