@@ -105,10 +105,8 @@ impl Shard {
     pub(super) fn park_ready(&mut self, _now: Now, key: SubscriptionKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         while let Some(ready) = lane.retry_ready.pop_front() {
-            lane.retries.remove(&ready.row.key.seq);
+            lane.park(ready.row.key, self.journal.last_put());
             lane.retries_due = lane.retries_due.saturating_sub(1);
-            lane.parked = true;
-            lane.parked_serial = self.journal.last_put();
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::behind::Behind;
-use super::lane::{Cursor, RETRIES_DUE_MAX, ReadyRetry};
+use super::lane::{Cursor, Lane, ReadyRetry};
 use super::pages::{Body, LogPage, RetryPage, SubscriptionPage};
 use super::shard::{Action, Intake, Shard};
 use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey, UnixMillis};
@@ -169,8 +169,7 @@ impl Shard {
                 .filter(|flight| flight.event.seq == oldest && flight.retry.is_none() && !flight.orphan)
                 .map(|flight| flight.subscription)
                 .collect();
-            let queued =
-                |lane: &super::lane::Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
+            let queued = |lane: &Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
             holders.extend(self.lanes.iter().filter(|(_, lane)| queued(lane)).map(|(key, _)| *key));
             if holders.is_empty() {
                 debug_assert!(false, "{oldest:?} is held by nobody");
@@ -260,20 +259,17 @@ impl Shard {
 
     /// Rows of waiting retries: of the near window, or those that one lane had parked.
     pub fn handle_retry_page(&mut self, now: Now, page: &RetryPage) {
-        let mut left_out = false;
+        let (mut taken, mut left_out) = (0, None);
         for row in &page.rows {
             if self.journal.is_deleted(&row.key) {
                 continue;
             }
-            let due = row.key.due <= now.wall;
-            let full = self
-                .lanes
-                .get(&row.key.subscription)
-                .is_some_and(|lane| due && lane.retries.len() >= RETRIES_DUE_MAX);
-            if full && page.only.is_some() {
-                left_out = true;
-            } else {
-                self.remember_retry(*row);
+            let due = page.only.is_some() && row.key.due <= now.wall;
+            let full = |lane: &Lane| lane.retries_due + taken >= lane.retries_due_max();
+            if due && self.lanes.get(&row.key.subscription).is_some_and(full) {
+                left_out.get_or_insert(row.key);
+            } else if self.remember_retry(*row) && due {
+                taken += 1;
             }
         }
         match page.only {
@@ -282,34 +278,40 @@ impl Shard {
                 self.parked_reading = self.parked_reading.saturating_sub(1);
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.parked_reading = false;
-                    lane.parked =
-                        left_out || page.next.is_some() || lane.parked_serial > self.journal.flushed_serial();
+                    // The next page begins where this one ended, so that it comes past the rows of others.
+                    match (left_out, page.next) {
+                        (Some(row), _) => lane.park_from(row),
+                        (None, Some(next)) => lane.park_after(next),
+                        (None, None) => {}
+                    }
                 }
-                // Due rows are popped first, so that a full lane does not ask again at once.
+                // Due rows are popped first, so that a full lane does not ask again at once; and others have
+                // their turn before it.
                 self.handle_timeout(now);
-                self.refresh(key);
                 self.retry_parked();
+                self.refresh(key);
             }
         }
         self.handle_timeout(now);
     }
 
     /// Gives a row a timer, unless it has one, is under way, or its subscription is gone. In order, only
-    /// the head has one: see `arm`.
-    pub(super) fn remember_retry(&mut self, row: RetryRow) {
-        let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return };
+    /// the head has one: see `arm`. Whether it got one.
+    pub(super) fn remember_retry(&mut self, row: RetryRow) -> bool {
+        let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return false };
         if self.index.owner(&subscription) != self.options.worker {
-            return;
+            return false;
         }
-        let Some(lane) = self.lane(&subscription, Cursor::Live) else { return };
+        let Some(lane) = self.lane(&subscription, Cursor::Live) else { return false };
         if lane.retries.contains_key(&row.key.seq) || lane.releasing || lane.cursor == Cursor::Awaiting {
-            return;
+            return false;
         }
         if lane.heads.is_some() {
-            return;
+            return false;
         }
         lane.retries.insert(row.key.seq, row);
         self.window.insert(row);
+        true
     }
 
     /// Events of due retries.

@@ -17,7 +17,7 @@ use super::health::Condition;
 use super::order::{Heads, Next};
 use super::turns::HostKey;
 use crate::model::{Event, Mono, Ordering, Seq, Status, Subscription, UnixMillis};
-use crate::settle::RetryRow;
+use crate::settle::{RetryKey, RetryRow};
 
 /// Events that wait in one lane at most; beyond, the lane lags and reads from the log.
 pub const FRESH_MAX: usize = 1024;
@@ -80,8 +80,8 @@ pub struct Lane {
     pub retries: HashMap<Seq, RetryRow>,
     /// Of those, how many are due (asked for or ready).
     pub retries_due: usize,
-    /// Rows that are due or near lie on disk and not in memory.
-    pub parked: bool,
+    /// Rows that are due or near lie on disk and not in memory, all of them after this one.
+    pub parked: Option<RetryKey>,
     /// The settlement that must be in the store before parked rows can be read back.
     pub parked_serial: u64,
     pub parked_reading: bool,
@@ -148,7 +148,7 @@ impl Lane {
             retry_ready: VecDeque::new(),
             retries: HashMap::default(),
             retries_due: 0,
-            parked: false,
+            parked: None,
             parked_serial: 0,
             parked_reading: false,
             parked_waiting: false,
@@ -172,6 +172,24 @@ impl Lane {
             dirty: false,
             condition: Condition::default(),
         }
+    }
+
+    /// A row stays on disk alone until it is read back; that is possible once `serial` is in the store.
+    pub fn park(&mut self, row: RetryKey, serial: u64) {
+        self.retries.remove(&row.seq);
+        if self.heads.is_none() {
+            self.park_from(row);
+        }
+        self.parked_serial = serial;
+    }
+
+    /// The same for every row from this one on.
+    pub fn park_from(&mut self, row: RetryKey) {
+        self.park_after(RetryKey { seq: row.seq.prev(), ..row });
+    }
+
+    pub fn park_after(&mut self, row: RetryKey) {
+        self.parked = Some(self.parked.map_or(row, |parked| parked.min(row)));
     }
 
     #[must_use]

@@ -19,7 +19,7 @@ use foldhash::fast::FixedState;
 use super::lane::{Cursor, Lane};
 use super::pages::{HeadsPage, Read};
 use super::shard::{Action, Intake, Shard};
-use crate::model::{OnBlocked, Ordering, Seq, Subscription, SubscriptionKey};
+use crate::model::{OnBlocked, Ordering, Seq, Subscription, SubscriptionKey, UnixMillis};
 use crate::settle::{RetryKey, RetryRow};
 
 /// Rows that a lane remembers at most; when they are through, it looks for the next.
@@ -188,7 +188,8 @@ impl Shard {
         let ordered = holds_order(&lane.subscription);
         lane.heads = ordered.then(|| Box::new(Heads::new(Search::Wanted)));
         // Without order, all that is due or near gets its timer back.
-        lane.parked = !ordered;
+        let lowest = RetryKey { due: UnixMillis(0), subscription: key, seq: Seq(0) };
+        lane.parked = (!ordered).then_some(lowest);
         lane.parked_serial = last_put;
     }
 

@@ -425,7 +425,9 @@ impl Shard {
         }
         if lane.heads.is_some() {
             self.arm(key);
-        } else if lane.parked && !lane.parked_reading && lane.retries_due < lane.retries_due_max().div_ceil(4)
+        } else if lane.parked.is_some()
+            && !lane.parked_reading
+            && lane.retries_due < lane.retries_due_max().div_ceil(4)
         {
             self.read_parked(key);
         }

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::schedule::pages::RetryPage;
 use crate::schedule::{Body, BreakerState};
+use crate::settle::{RetryKey, RetryRow};
 
 /// Sends and fails what it can until nothing goes any more; gives how many were sent.
 fn fail_all(rig: &mut Rig) -> usize {
@@ -305,4 +307,61 @@ fn one_that_only_fails_does_not_keep_a_host_closed_off() {
         }
     }
     assert!(good >= 4, "{good} requests of the one that is well");
+}
+
+/// What the shard asks of parked retries, whose and from where on.
+fn asked_of_parked(rig: &mut Rig) -> Vec<(u64, Option<RetryKey>)> {
+    let mut asked = Vec::new();
+    while let Some(action) = rig.shard.poll_action(rig.now) {
+        if let Action::Read(Read::Retries { only: Some(key), after, .. }) = action {
+            asked.push((key.0, after));
+        }
+    }
+    asked
+}
+
+fn retry_row(key: u64, due: u64, seq: u64) -> RetryRow {
+    RetryRow {
+        key: RetryKey { due: UnixMillis(due), subscription: SubscriptionKey(key), seq: Seq(seq) },
+        attempts: 1,
+        accepted_at: UnixMillis(1),
+        trigger: Trigger::Retry,
+    }
+}
+
+#[test]
+fn parked_retries_are_found_behind_those_of_others_and_all_have_their_turn() {
+    let mut rig =
+        Rig::new(&[(1, "http://a.example/1"), (2, "http://a.example/2"), (3, "http://a.example/3")]);
+    rig.commit(1, 10);
+    for send in rig.sends() {
+        rig.end(send.id, None);
+    }
+    for key in [1, 2, 3].map(SubscriptionKey) {
+        // As after a change of the order: rows of theirs may wait, nobody knows where.
+        rig.shard.reorder(key);
+        rig.shard.refresh(key);
+    }
+    let first = asked_of_parked(&mut rig);
+    assert_eq!(first.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [1, 2], "two at a time");
+    // The page looked at nothing but rows of others.
+    let page = |key: u64, rows: Vec<RetryRow>, next| RetryPage {
+        only: Some(SubscriptionKey(key)),
+        rows,
+        until: UnixMillis(2_000_000),
+        next,
+    };
+    let far = retry_row(9, 500, 7).key;
+    rig.shard.handle_retry_page(rig.now, &page(1, Vec::new(), Some(far)));
+    let second = asked_of_parked(&mut rig);
+    assert_eq!(second.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [3], "others first");
+    rig.shard.handle_retry_page(rig.now, &page(2, Vec::new(), None));
+    assert_eq!(asked_of_parked(&mut rig), [(1, Some(far))], "from where the last page ended");
+    // More than it may hold: it goes on with the first that it had no room for.
+    let rows: Vec<_> = (0..300).map(|n| retry_row(1, 600 + n, 10 + n)).collect();
+    rig.shard.handle_retry_page(rig.now, &page(1, rows.clone(), Some(retry_row(9, 5000, 7).key)));
+    assert_eq!(asked_of_parked(&mut rig), [], "it is full");
+    let lane = rig.shard.lanes.get(&SubscriptionKey(1)).expect("it has a lane");
+    let rest = lane.parked.expect("rows are left");
+    assert!(rest >= rows[255].key && rest < rows[256].key, "{rest:?}");
 }

@@ -32,9 +32,7 @@ impl Shard {
             let (key, seq) = (row.key.subscription, row.key.seq);
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             if !lane.is_open() || lane.retries_due >= lane.retries_due_max() {
-                lane.retries.remove(&seq);
-                lane.parked = lane.heads.is_none();
-                lane.parked_serial = self.journal.last_put();
+                lane.park(row.key, self.journal.last_put());
                 self.refresh(key);
                 continue;
             }
@@ -68,12 +66,14 @@ impl Shard {
             self.wait_for_flush(key);
             return;
         }
+        // What is parked from here on may not be in the page.
+        let after = lane.parked.take();
         lane.parked_reading = true;
         self.parked_reading += 1;
         self.actions.push_back(Action::Read(Read::Retries {
             worker: self.options.worker,
             only: Some(key),
-            after: None,
+            after,
             until: self.window.until(self.wall),
         }));
     }

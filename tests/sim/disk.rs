@@ -36,6 +36,8 @@ pub struct Disk {
 
 /// Rows of one page, small so that paging is exercised.
 const PAGE: usize = 7;
+/// Rows of retries that one page looks at, whosever they are.
+const SCAN_RETRIES: usize = 7;
 
 impl Disk {
     pub fn append(&mut self, events: Vec<Arc<Event>>) {
@@ -184,17 +186,11 @@ impl Disk {
             Some(key) => row.key.subscription == key,
             None => index.subscription(row.key.subscription).is_some_and(|sub| index.owner(sub) == worker),
         };
-        let mut rows: Vec<RetryRow> = self
-            .retries
-            .values()
-            .filter(|row| after.is_none_or(|after| row.key > after) && row.key.due < until)
-            .filter(mine)
-            .take(PAGE + 1)
-            .copied()
-            .collect();
-        let more = rows.len() > PAGE;
-        rows.truncate(PAGE);
-        let next = if more { rows.last().map(|row| row.key) } else { None };
+        let asked = |row: &&RetryRow| after.is_none_or(|after| row.key > after) && row.key.due < until;
+        let mut left = self.retries.values().filter(asked).peekable();
+        let looked_at: Vec<&RetryRow> = left.by_ref().take(SCAN_RETRIES).collect();
+        let next = left.peek().and_then(|_| looked_at.last()).map(|row| row.key);
+        let rows = looked_at.into_iter().filter(mine).copied().collect();
         RetryPage { only, rows, until, next }
     }
 
