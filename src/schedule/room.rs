@@ -12,6 +12,9 @@ use super::shard::Shard;
 /// when they are there.
 pub(super) const BODIES_ASKED_MAX: usize = 512;
 
+/// Bytes of bodies that a lane may hold however little memory is left.
+const BYTES_MIN: usize = 64 << 10;
+
 impl Shard {
     /// First attempts use so much memory that nothing more is read into it.
     pub(super) fn is_crowded(&self) -> bool {
@@ -32,11 +35,29 @@ impl Shard {
     /// take the room of a newly active one (dynamic thresholds; Choudhury and Hahne, 1998).
     pub(super) fn room(&self, lane: &Lane) -> usize {
         let free = self.options.queued_max.saturating_sub(self.queued) / 4;
-        let free_bytes = self.options.queued_bytes_max.saturating_sub(self.queued_bytes) / 4;
-        if lane.fresh_bytes > FRESH_BYTES_MAX.min(free_bytes.max(64 << 10)) {
+        if lane.fresh_bytes > self.fresh_bytes_max() {
             return 0;
         }
         lane.fresh_max().min(free.max(FRESH_MIN)).saturating_sub(lane.fresh.len())
+    }
+
+    /// The same in bytes, which the last event may exceed.
+    pub(super) fn fresh_bytes_max(&self) -> usize {
+        let free = self.options.queued_bytes_max.saturating_sub(self.queued_bytes) / 4;
+        FRESH_BYTES_MAX.min(free.max(BYTES_MIN))
+    }
+
+    /// How many events a lagging lane may read now. Where memory is short, one that holds any has to send
+    /// those first; one that holds none is let in all the same, so that slow lanes never lock it out.
+    pub(super) fn may_read(&self, lane: &Lane) -> usize {
+        if !self.is_crowded() {
+            return self.room(lane);
+        }
+        if !lane.fresh.is_empty() {
+            return 0;
+        }
+        let few = if self.queued_bytes < self.options.queued_bytes_max { FRESH_MIN } else { 1 };
+        few.min(lane.fresh_max())
     }
 
     /// Bytes of bodies that may still go out. One request always may: the last one may be larger than

@@ -399,6 +399,7 @@ impl Shard {
     /// Puts a lane where it belongs after any change: in line, in the queue of readers, among the dirty.
     pub(super) fn refresh(&mut self, key: SubscriptionKey) {
         self.touch(key);
+        let bytes_max = self.fresh_bytes_max();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !lane.dirty && lane.row_wanted() != lane.row {
             lane.dirty = true;
@@ -419,7 +420,8 @@ impl Shard {
         }
         let next = self.watermark.position().next();
         let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, next: at } if at <= next);
-        if lagging && !lane.hungry && lane.fresh.len() < lane.fresh_max().div_ceil(4) && !lane.is_blocked() {
+        let drained = lane.fresh.len() < lane.fresh_max().div_ceil(4) && lane.fresh_bytes < bytes_max / 4;
+        if lagging && !lane.hungry && drained && !lane.is_blocked() {
             lane.hungry = true;
             self.hungry.push_back(key);
         }

@@ -365,3 +365,32 @@ fn parked_retries_are_found_behind_those_of_others_and_all_have_their_turn() {
     let rest = lane.parked.expect("rows are left");
     assert!(rest >= rows[255].key && rest < rows[256].key, "{rest:?}");
 }
+
+#[test]
+fn slow_lanes_with_large_events_leave_the_log_to_others() {
+    let mut rig = Rig::new(&[
+        (1, "http://a.example/"),
+        (2, "http://b.example/"),
+        (3, "http://c.example/"),
+        (4, "http://d.example/"),
+    ]);
+    for key in [1, 2, 3] {
+        rig.limit(key, Some(0.01));
+    }
+    let events: Vec<_> = (0..100).map(|_| rig.event(250_000)).collect();
+    rig.shard.handle_committed(&events, None);
+    let mut sent = 0;
+    let mut rounds = 0;
+    while sent < 100 && rounds < 500 {
+        rounds += 1;
+        for send in serve(&mut rig, &events, &HashSet::new()) {
+            sent += usize::from(send.subscription.key.0 == 4);
+            rig.end(send.id, None);
+        }
+    }
+    assert_eq!(sent, 100, "all of the one that is quick");
+    for key in [1, 2, 3] {
+        let lane = rig.shard.lanes.get(&SubscriptionKey(key)).expect("it has a lane");
+        assert!(lane.fresh_bytes < (4 << 20) + 250_100, "{} bytes", lane.fresh_bytes);
+    }
+}
