@@ -145,6 +145,9 @@ impl Shard {
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }
         self.journal.delete_lagging(now.mono, key);
+        if lane.condition.has_row() {
+            self.journal.failing(now.mono, key, None);
+        }
     }
 
     fn let_go(&mut self, now: Now, before: &Arc<Subscription>) {

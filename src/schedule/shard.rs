@@ -319,6 +319,7 @@ impl Shard {
             subscription: key,
             host,
             generation,
+            version: subscription.version,
             event: Arc::clone(&event),
             attempt,
             trigger,
