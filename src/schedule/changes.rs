@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bucket::Bucket;
-use super::lane::{Cursor, Lane};
+use super::lane::{Cursor, Held, Lane};
 use super::order::holds_order;
 use super::shard::Shard;
 use crate::model::{Now, Subscription, SubscriptionKey};
@@ -110,6 +110,7 @@ impl Shard {
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }
+        lane.retry_bytes = 0;
     }
 
     /// The lane's requests go to another host of this worker. What is in flight counts at the old one.
@@ -136,7 +137,7 @@ impl Shard {
             }
             flight.orphan = true;
         }
-        for row in lane.retries.values() {
+        for Held { row, .. } in lane.retries.values() {
             self.window.remove(&row.key);
             self.journal.delete_retry(now.mono, row.key);
         }
@@ -184,10 +185,10 @@ impl Shard {
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }
-        lane.retries_due = 0;
+        (lane.retries_due, lane.retry_bytes) = (0, 0);
         let window = &mut self.window;
-        lane.retries.retain(|seq, row| {
-            window.remove(&row.key);
+        lane.retries.retain(|seq, held| {
+            window.remove(&held.row.key);
             in_flight.contains(seq)
         });
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::behind::Behind;
 use super::lane::{Cursor, Lane, ReadyRetry};
-use super::pages::{Body, LogPage, RetryPage, SubscriptionPage};
+use super::pages::{Body, Found, LogPage, RetryPage, SubscriptionPage};
 use super::shard::{Action, Intake, Shard};
 use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey, UnixMillis};
 use crate::settle::{DeadReason, DeadRow, RetryRow};
@@ -265,7 +265,7 @@ impl Shard {
                 continue;
             }
             let due = page.only.is_some() && row.key.due <= now.wall;
-            let full = |lane: &Lane| lane.retries_due + taken >= lane.retries_due_max();
+            let full = |lane: &Lane| lane.retries_due + taken >= self.retries_room(lane);
             if due && self.lanes.get(&row.key.subscription).is_some_and(full) {
                 left_out.get_or_insert(row.key);
             } else if self.remember_retry(*row) && due {
@@ -309,7 +309,7 @@ impl Shard {
         if lane.heads.is_some() {
             return false;
         }
-        lane.retries.insert(row.key.seq, row);
+        lane.remember(row);
         self.window.insert(row);
         true
     }
@@ -318,45 +318,44 @@ impl Shard {
     pub fn handle_bodies(&mut self, now: Now, bodies: &[Body]) {
         self.bodies_asked = self.bodies_asked.saturating_sub(bodies.len());
         for body in bodies {
-            let row = self
-                .lanes
-                .get(&body.subscription)
-                .filter(|lane| !lane.releasing)
-                .and_then(|lane| lane.retries.get(&body.seq).copied());
-            let wanted = |row: &RetryRow| {
-                let lane = self.lanes.get_mut(&body.subscription);
-                lane.and_then(|lane| lane.heads.as_mut()).is_none_or(|heads| heads.take_asked(row.key))
-            };
-            let row = row.filter(wanted);
-            let Some(row) = row else {
-                // Deleted or moved while the body was fetched; its place in the count goes with it.
-                self.queued = self.queued.saturating_sub(1);
-                continue;
-            };
-            if let Some(event) = &body.event {
+            self.handle_body(now, body);
+            self.refresh(body.subscription);
+        }
+        self.retry_parked();
+    }
+
+    fn handle_body(&mut self, now: Now, body: &Body) {
+        let bytes_max = self.retry_bytes_max();
+        let lane = self.lanes.get_mut(&body.subscription).filter(|lane| !lane.releasing);
+        let asked = lane.and_then(|lane| {
+            let held = lane.retries.get_mut(&body.seq)?;
+            std::mem::take(&mut held.asked).then_some((held.row, lane))
+        });
+        let Some((row, lane)) = asked else {
+            // Deleted or moved while the body was fetched; its place in the count goes with it.
+            self.queued = self.queued.saturating_sub(1);
+            return;
+        };
+        match &body.found {
+            Found::Event(event) if lane.is_open() && lane.retry_bytes < bytes_max => {
                 self.queued_bytes += event.body().len();
-                if let Some(lane) = self.lanes.get_mut(&body.subscription) {
-                    lane.retry_ready.push_back(ReadyRetry { row, event: Arc::clone(event) });
-                    if !lane.is_open() {
-                        // Its host was given up while the body was fetched.
-                        self.park_ready(now, body.subscription);
-                    }
-                }
-            } else {
+                lane.retry_bytes += event.body().len();
+                lane.retry_ready.push_back(ReadyRetry { row, event: Arc::clone(event) });
+            }
+            Found::Event(_) | Found::NotNow => {
+                // Its host was given up while the body was fetched, or it has its share of the memory.
+                self.queued = self.queued.saturating_sub(1);
+                lane.retries_due = lane.retries_due.saturating_sub(1);
+                lane.park(row.key, self.journal.last_put());
+            }
+            Found::Expired => {
                 self.queued = self.queued.saturating_sub(1);
                 self.forget_retry(now, &row);
                 self.expired_retries += 1;
-                self.journal.dead(
-                    now.mono,
-                    DeadRow {
-                        subscription: body.subscription,
-                        seq: body.seq,
-                        reason: DeadReason::Expired,
-                        at: now.wall,
-                    },
-                );
+                let (subscription, seq) = (body.subscription, body.seq);
+                let reason = DeadReason::Expired;
+                self.journal.dead(now.mono, DeadRow { subscription, seq, reason, at: now.wall });
             }
-            self.refresh(body.subscription);
         }
     }
 

@@ -78,8 +78,6 @@ enum Search {
 pub struct Heads {
     search: Search,
     lowest: Lowest,
-    /// The body of this one was asked for.
-    asked: Option<RetryKey>,
 }
 
 /// What a lane in order sends next.
@@ -91,7 +89,7 @@ pub enum Next {
 
 impl Heads {
     fn new(search: Search) -> Self {
-        Self { search, lowest: Lowest::default(), asked: None }
+        Self { search, lowest: Lowest::default() }
     }
 
     /// The retry that goes before everything else of the lane.
@@ -121,15 +119,6 @@ impl Heads {
     #[must_use]
     pub fn is_blocked(&self, lane: &Lane) -> bool {
         self.search == Search::Done && self.head(lane).is_some()
-    }
-
-    pub fn ask(&mut self, key: RetryKey) {
-        self.asked = Some(key);
-    }
-
-    /// Whether this is the body that was asked for last; another came too late.
-    pub fn take_asked(&mut self, key: RetryKey) -> bool {
-        self.asked.take_if(|asked| *asked == key).is_some()
     }
 
     /// A row is no more.
@@ -233,7 +222,7 @@ impl Shard {
                     // What is older and unsettled is in the lane when the worker's position is there.
                     let armed = lane.retries.contains_key(&row.key.seq);
                     if !armed && (live || row.key.seq <= position) {
-                        lane.retries.insert(row.key.seq, row);
+                        lane.remember(row);
                         self.window.insert(row);
                     }
                     return;

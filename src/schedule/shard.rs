@@ -291,6 +291,7 @@ impl Shard {
         let (event, attempt, trigger, row) = if retry {
             let ready = lane.retry_ready.pop_front()?;
             lane.retries_due = lane.retries_due.saturating_sub(1);
+            lane.retry_bytes = lane.retry_bytes.saturating_sub(size);
             lane.fresh_streak = 0;
             lane.in_flight_retries += 1;
             (ready.event, ready.row.attempts.saturating_add(1), ready.row.trigger, Some(ready.row.key))
@@ -362,7 +363,7 @@ impl Shard {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Option<Mono> {
         let at = |due: UnixMillis| now.mono + due.since(now.wall);
-        let retries = if self.stopping || self.is_crowded_by_retries() {
+        let retries = if self.stopping || self.asks_enough() {
             None
         } else {
             [self.window.next_due(), self.window.next_read()].into_iter().flatten().map(at).min()
@@ -428,10 +429,7 @@ impl Shard {
         }
         if lane.heads.is_some() {
             self.arm(key);
-        } else if lane.parked.is_some()
-            && !lane.parked_reading
-            && lane.retries_due < lane.retries_due_max().div_ceil(4)
-        {
+        } else if lane.parked.is_some() && !lane.parked_reading && self.may_unpark(key) {
             self.read_parked(key);
         }
     }

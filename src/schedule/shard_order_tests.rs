@@ -135,7 +135,7 @@ fn in_order_goes_by_seq_however_many_wait() {
                 let body = |(subscription, seq): (SubscriptionKey, Seq)| Body {
                     subscription,
                     seq,
-                    event: events.get(&seq).cloned(),
+                    found: events.get(&seq).cloned().into(),
                 };
                 rig.shard.handle_bodies(rig.now, &wanted.into_iter().map(body).collect::<Vec<_>>());
             }

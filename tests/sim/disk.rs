@@ -9,7 +9,7 @@ use std::sync::Arc;
 use postrider::model::{Attempt, Event, Seq, Subscription, SubscriptionKey, UnixMillis};
 use postrider::route::Index;
 use postrider::schedule::Read;
-use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::pages::{Backlog, Body, Found, HeadsPage, LogPage, RetryPage, SubscriptionPage};
 use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
 
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub struct Disk {
 const PAGE: usize = 7;
 /// Rows of retries that one page looks at, whosever they are.
 const SCAN_RETRIES: usize = 7;
+/// Bodies that one answer brings.
+const BODIES: usize = 5;
 
 impl Disk {
     pub fn append(&mut self, events: Vec<Arc<Event>>) {
@@ -215,10 +217,11 @@ impl Disk {
     }
 
     pub fn read_bodies(&self, wanted: &[(SubscriptionKey, Seq)]) -> Vec<Body> {
-        let body = |(subscription, seq): &(SubscriptionKey, Seq)| {
+        let body = |(at, (subscription, seq)): (usize, &(SubscriptionKey, Seq))| {
             let event = self.from(*seq).next().filter(|event| event.seq == *seq).cloned();
-            Body { subscription: *subscription, seq: *seq, event }
+            let found = if at < BODIES { event.into() } else { Found::NotNow };
+            Body { subscription: *subscription, seq: *seq, found }
         };
-        wanted.iter().map(body).collect()
+        wanted.iter().enumerate().map(body).collect()
     }
 }
