@@ -11,7 +11,7 @@ pub use crate::model::Refused;
 use crate::model::{Event, NewEvent, Seq, SubscriptionKey, UnixMillis};
 use crate::registry::{Change, ChangeError, Changed};
 use crate::route::Index;
-pub use crate::schedule::pages::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
+pub use crate::schedule::pages::{Found, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
 pub use crate::schedule::{Backlog, Body, Census, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
 use crate::settle::{Released, Settlement};
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::api::{
-    Backlog, Body, HeadsPage, LogPage, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX, RetryPage,
+    Backlog, Body, Found, HeadsPage, LogPage, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX, RetryPage,
     SubscriptionPage,
 };
 use super::db::{Db, Family};
@@ -278,7 +278,7 @@ fn is_for(store: &Store, index: &Index, worker: usize, only: Option<Subscription
     }
 }
 
-/// The events at these places.
+/// The events at these places, oldest first, as far as one answer may bring them.
 pub(super) fn bodies(
     store: &Store,
     db: &Db,
@@ -288,8 +288,13 @@ pub(super) fn bodies(
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_unstable_by_key(|at| wanted.get(*at).map(|(_, seq)| *seq));
     let mut bodies = Vec::with_capacity(wanted.len());
+    let mut bytes = 0;
     for (subscription, seq) in order.into_iter().filter_map(|at| wanted.get(at)) {
-        bodies.push(Body { subscription: *subscription, seq: *seq, event: loader.load(*seq)? });
+        let found = if bytes < PAGE_BYTES_MAX { loader.load(*seq)?.into() } else { Found::NotNow };
+        if let Found::Event(event) = &found {
+            bytes += event.body().len();
+        }
+        bodies.push(Body { subscription: *subscription, seq: *seq, found });
     }
     Ok(bodies)
 }

@@ -6,7 +6,8 @@
 //! closes it, and a slow start lets the requests in flight grow by one with each success, so that a
 //! receiver that has just come up is not knocked down by its own backlog. While it grows a failure
 //! halves what is allowed, and at one it opens again, still doubling: a host that flaps is left alone for longer
-//! each time, one that fails a little gets up to speed all the same.
+//! each time, one that fails a little gets up to speed all the same. It is trusted again once it has been closed
+//! for a window.
 //!
 //! Each change of state begins a new generation. A request counts only in the generation it was started
 //! in: one that began before the breaker opened says nothing about the host after it, and is no probe.
@@ -190,6 +191,9 @@ pub struct Breaker {
     in_flight: u32,
     /// How often the open time has been doubled.
     doublings: u8,
+    /// A window after it closed last: if it opens before that, the time doubles again, however few requests
+    /// at once are full speed.
+    on_trial_until: Mono,
     window: Window,
 }
 
@@ -200,6 +204,7 @@ impl Default for Breaker {
             generation: Generation(0),
             in_flight: 0,
             doublings: 0,
+            on_trial_until: Mono(0),
             window: Window::default(),
         }
     }
@@ -269,6 +274,9 @@ impl Breaker {
         };
         let width = u64::try_from(policy.window.as_nanos()).unwrap_or(u64::MAX) / BUCKETS as u64;
         self.window.note(width, now, fault.is_some());
+        if self.phase == Phase::Closed && now >= self.on_trial_until {
+            self.doublings = 0;
+        }
         match (self.phase, fault) {
             (Phase::Closed | Phase::Open { .. }, None) => None,
             (Phase::SlowStart(allowed), None) => {
@@ -277,25 +285,33 @@ impl Breaker {
             }
             (Phase::HalfOpen, None) => {
                 self.window = Window::default();
+                self.on_trial_until = now + policy.window;
                 self.enter(Phase::SlowStart(SLOW_START));
                 self.speed_up(SLOW_START, cap);
                 Some(Transition { to: BreakerState::Closed, why: Why::Succeeded, open_for: Duration::ZERO })
             }
             (Phase::HalfOpen | Phase::SlowStart(..=1), Some(fault)) => {
-                self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+                self.double();
                 Some(self.open(policy, now, host, Why::FailedAgain(fault)))
             }
             (Phase::SlowStart(allowed), Some(fault)) => {
                 self.phase = Phase::SlowStart(allowed / 2);
                 let why = self.failing(policy, fault)?;
-                self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+                self.double();
                 Some(self.open(policy, now, host, why))
             }
             (Phase::Closed | Phase::Open { .. }, Some(fault)) => {
                 let why = self.failing(policy, fault)?;
+                if now < self.on_trial_until {
+                    self.double();
+                }
                 Some(self.open(policy, now, host, why))
             }
         }
+    }
+
+    fn double(&mut self) {
+        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -308,7 +324,6 @@ impl Breaker {
         if allowed >= cap.min(FULL_SPEED) {
             // The generation goes on: what is under way counts as before.
             self.phase = Phase::Closed;
-            self.doublings = 0;
         } else {
             self.phase = Phase::SlowStart(allowed);
         }

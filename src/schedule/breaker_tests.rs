@@ -133,6 +133,35 @@ fn a_host_that_fails_in_its_slow_start_is_left_alone_for_longer() {
 }
 
 #[test]
+fn one_that_flaps_at_full_speed_is_left_alone_for_longer() {
+    for cap in [1, 2, CAP] {
+        let mut breaker = Breaker::default();
+        let mut now = 0.0;
+        let mut seen = Vec::new();
+        let one = |breaker: &mut Breaker, now: f64, sign| {
+            let generation = breaker.started();
+            breaker.ended(&policy(), at(now), HOST, generation, sign, cap)
+        };
+        for _ in 0..3 {
+            let opened = (0..200).find_map(|_| one(&mut breaker, now, ILL)).expect("it opens");
+            seen.push(opened.open_for.as_secs_f64());
+            now += opened.open_for.as_secs_f64();
+            breaker.handle_timeout(at(now));
+            for _ in 0..7 {
+                one(&mut breaker, now, Sign::Well);
+            }
+            now += 20.0;
+        }
+        for (got, want) in seen.iter().zip([5.0, 10.0, 20.0]) {
+            assert!((want..want * 1.1).contains(got), "{seen:?} with {cap} at once");
+        }
+        one(&mut breaker, now + 31.0, Sign::Well);
+        let opened = (0..200).find_map(|_| one(&mut breaker, now + 31.0, ILL)).expect("it opens");
+        assert!(opened.open_for.as_secs_f64() < 6.0, "it had been well for a while");
+    }
+}
+
+#[test]
 fn one_probe_at_a_time_and_then_more_with_each_success() {
     let mut breaker = Breaker::default();
     run(&mut breaker, "10-");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bucket::Bucket;
-use super::lane::{Cursor, Lane};
+use super::lane::{Cursor, Held, Lane};
 use super::order::holds_order;
 use super::shard::Shard;
 use crate::model::{Now, Subscription, SubscriptionKey};
@@ -105,13 +105,12 @@ impl Shard {
     pub(super) fn park_ready(&mut self, _now: Now, key: SubscriptionKey) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         while let Some(ready) = lane.retry_ready.pop_front() {
-            lane.retries.remove(&ready.row.key.seq);
+            lane.park(ready.row.key, self.journal.last_put());
             lane.retries_due = lane.retries_due.saturating_sub(1);
-            lane.parked = true;
-            lane.parked_serial = self.journal.last_put();
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }
+        lane.retry_bytes = 0;
     }
 
     /// The lane's requests go to another host of this worker. What is in flight counts at the old one.
@@ -138,7 +137,7 @@ impl Shard {
             }
             flight.orphan = true;
         }
-        for row in lane.retries.values() {
+        for Held { row, .. } in lane.retries.values() {
             self.window.remove(&row.key);
             self.journal.delete_retry(now.mono, row.key);
         }
@@ -147,6 +146,9 @@ impl Shard {
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }
         self.journal.delete_lagging(now.mono, key);
+        if lane.condition.has_row() {
+            self.journal.failing(now.mono, key, None);
+        }
     }
 
     fn let_go(&mut self, now: Now, before: &Arc<Subscription>) {
@@ -183,10 +185,10 @@ impl Shard {
             self.queued = self.queued.saturating_sub(1);
             self.queued_bytes = self.queued_bytes.saturating_sub(ready.event.body().len());
         }
-        lane.retries_due = 0;
+        (lane.retries_due, lane.retry_bytes) = (0, 0);
         let window = &mut self.window;
-        lane.retries.retain(|seq, row| {
-            window.remove(&row.key);
+        lane.retries.retain(|seq, held| {
+            window.remove(&held.row.key);
             in_flight.contains(seq)
         });
     }

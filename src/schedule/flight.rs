@@ -22,6 +22,8 @@ pub struct Flight {
     pub host: HostKey,
     /// Of the host's breaker when this was started.
     pub generation: Generation,
+    /// Of the record that it was sent by.
+    pub version: u64,
     pub event: Arc<Event>,
     /// The number of this attempt, 1 for the first.
     pub attempt: u16,
@@ -147,6 +149,7 @@ mod tests {
             subscription: SubscriptionKey(1),
             host: HostKey(0),
             generation: Generation::default(),
+            version: 1,
             event: Arc::new(event),
             attempt: 1,
             trigger: Trigger::Event,

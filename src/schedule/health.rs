@@ -25,6 +25,9 @@ pub struct Condition {
     pub failing_since: Option<UnixMillis>,
     /// That is in the store, so that a start does not forget it.
     has_row: bool,
+    /// The record with which it last began anew: what was sent by an earlier one went to another place, or
+    /// before someone said that it is well again.
+    anew: u64,
     /// When it was last asked to be made inactive, or to be told as recovered.
     asked_at: Option<Mono>,
     /// The minute in which deaths are counted, those told in it, and those not told yet.
@@ -37,6 +40,12 @@ impl Condition {
     #[must_use]
     pub fn has_row(&self) -> bool {
         self.has_row
+    }
+
+    /// Whether what was sent by this version of the record says anything of the receiver as it is now.
+    #[must_use]
+    pub fn counts(&self, version: u64) -> bool {
+        version >= self.anew
     }
 
     fn may_ask(&mut self, now: Mono) -> bool {
@@ -119,6 +128,9 @@ impl Shard {
             lane.condition.asked_at = None;
         }
         if after.begins_anew(before) {
+            if let Some(lane) = self.lanes.get_mut(&after.key) {
+                lane.condition.anew = after.version;
+            }
             self.forget_failing(now, after.key);
         }
     }

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::behind::Behind;
-use super::lane::{Cursor, RETRIES_DUE_MAX, ReadyRetry};
-use super::pages::{Body, LogPage, RetryPage, SubscriptionPage};
+use super::lane::{Cursor, Lane, ReadyRetry};
+use super::pages::{Body, Found, LogPage, RetryPage, SubscriptionPage};
 use super::shard::{Action, Intake, Shard};
 use crate::model::{Event, Now, Seq, Subscription, SubscriptionKey, UnixMillis};
 use crate::settle::{DeadReason, DeadRow, RetryRow};
@@ -169,8 +169,7 @@ impl Shard {
                 .filter(|flight| flight.event.seq == oldest && flight.retry.is_none() && !flight.orphan)
                 .map(|flight| flight.subscription)
                 .collect();
-            let queued =
-                |lane: &super::lane::Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
+            let queued = |lane: &Lane| lane.fresh.front().is_some_and(|event| event.seq == oldest);
             holders.extend(self.lanes.iter().filter(|(_, lane)| queued(lane)).map(|(key, _)| *key));
             if holders.is_empty() {
                 debug_assert!(false, "{oldest:?} is held by nobody");
@@ -260,20 +259,17 @@ impl Shard {
 
     /// Rows of waiting retries: of the near window, or those that one lane had parked.
     pub fn handle_retry_page(&mut self, now: Now, page: &RetryPage) {
-        let mut left_out = false;
+        let (mut taken, mut left_out) = (0, None);
         for row in &page.rows {
             if self.journal.is_deleted(&row.key) {
                 continue;
             }
-            let due = row.key.due <= now.wall;
-            let full = self
-                .lanes
-                .get(&row.key.subscription)
-                .is_some_and(|lane| due && lane.retries.len() >= RETRIES_DUE_MAX);
-            if full && page.only.is_some() {
-                left_out = true;
-            } else {
-                self.remember_retry(*row);
+            let due = page.only.is_some() && row.key.due <= now.wall;
+            let full = |lane: &Lane| lane.retries_due + taken >= self.retries_room(lane);
+            if due && self.lanes.get(&row.key.subscription).is_some_and(full) {
+                left_out.get_or_insert(row.key);
+            } else if self.remember_retry(*row) && due {
+                taken += 1;
             }
         }
         match page.only {
@@ -282,79 +278,84 @@ impl Shard {
                 self.parked_reading = self.parked_reading.saturating_sub(1);
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.parked_reading = false;
-                    lane.parked =
-                        left_out || page.next.is_some() || lane.parked_serial > self.journal.flushed_serial();
+                    // The next page begins where this one ended, so that it comes past the rows of others.
+                    match (left_out, page.next) {
+                        (Some(row), _) => lane.park_from(row),
+                        (None, Some(next)) => lane.park_after(next),
+                        (None, None) => {}
+                    }
                 }
-                // Due rows are popped first, so that a full lane does not ask again at once.
+                // Due rows are popped first, so that a full lane does not ask again at once; and others have
+                // their turn before it.
                 self.handle_timeout(now);
-                self.refresh(key);
                 self.retry_parked();
+                self.refresh(key);
             }
         }
         self.handle_timeout(now);
     }
 
     /// Gives a row a timer, unless it has one, is under way, or its subscription is gone. In order, only
-    /// the head has one: see `arm`.
-    pub(super) fn remember_retry(&mut self, row: RetryRow) {
-        let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return };
+    /// the head has one: see `arm`. Whether it got one.
+    pub(super) fn remember_retry(&mut self, row: RetryRow) -> bool {
+        let Some(subscription) = self.index.subscription(row.key.subscription).cloned() else { return false };
         if self.index.owner(&subscription) != self.options.worker {
-            return;
+            return false;
         }
-        let Some(lane) = self.lane(&subscription, Cursor::Live) else { return };
+        let Some(lane) = self.lane(&subscription, Cursor::Live) else { return false };
         if lane.retries.contains_key(&row.key.seq) || lane.releasing || lane.cursor == Cursor::Awaiting {
-            return;
+            return false;
         }
         if lane.heads.is_some() {
-            return;
+            return false;
         }
-        lane.retries.insert(row.key.seq, row);
+        lane.remember(row);
         self.window.insert(row);
+        true
     }
 
     /// Events of due retries.
     pub fn handle_bodies(&mut self, now: Now, bodies: &[Body]) {
         self.bodies_asked = self.bodies_asked.saturating_sub(bodies.len());
         for body in bodies {
-            let row = self
-                .lanes
-                .get(&body.subscription)
-                .filter(|lane| !lane.releasing)
-                .and_then(|lane| lane.retries.get(&body.seq).copied());
-            let wanted = |row: &RetryRow| {
-                let lane = self.lanes.get_mut(&body.subscription);
-                lane.and_then(|lane| lane.heads.as_mut()).is_none_or(|heads| heads.take_asked(row.key))
-            };
-            let row = row.filter(wanted);
-            let Some(row) = row else {
-                // Deleted or moved while the body was fetched; its place in the count goes with it.
-                self.queued = self.queued.saturating_sub(1);
-                continue;
-            };
-            if let Some(event) = &body.event {
+            self.handle_body(now, body);
+            self.refresh(body.subscription);
+        }
+        self.retry_parked();
+    }
+
+    fn handle_body(&mut self, now: Now, body: &Body) {
+        let bytes_max = self.retry_bytes_max();
+        let lane = self.lanes.get_mut(&body.subscription).filter(|lane| !lane.releasing);
+        let asked = lane.and_then(|lane| {
+            let held = lane.retries.get_mut(&body.seq)?;
+            std::mem::take(&mut held.asked).then_some((held.row, lane))
+        });
+        let Some((row, lane)) = asked else {
+            // Deleted or moved while the body was fetched; its place in the count goes with it.
+            self.queued = self.queued.saturating_sub(1);
+            return;
+        };
+        match &body.found {
+            Found::Event(event) if lane.is_open() && lane.retry_bytes < bytes_max => {
                 self.queued_bytes += event.body().len();
-                if let Some(lane) = self.lanes.get_mut(&body.subscription) {
-                    lane.retry_ready.push_back(ReadyRetry { row, event: Arc::clone(event) });
-                    if !lane.is_open() {
-                        // Its host was given up while the body was fetched.
-                        self.park_ready(now, body.subscription);
-                    }
-                }
-            } else {
+                lane.retry_bytes += event.body().len();
+                lane.retry_ready.push_back(ReadyRetry { row, event: Arc::clone(event) });
+            }
+            Found::Event(_) | Found::NotNow => {
+                // Its host was given up while the body was fetched, or it has its share of the memory.
+                self.queued = self.queued.saturating_sub(1);
+                lane.retries_due = lane.retries_due.saturating_sub(1);
+                lane.park(row.key, self.journal.last_put());
+            }
+            Found::Expired => {
                 self.queued = self.queued.saturating_sub(1);
                 self.forget_retry(now, &row);
                 self.expired_retries += 1;
-                self.journal.dead(
-                    now.mono,
-                    DeadRow {
-                        subscription: body.subscription,
-                        seq: body.seq,
-                        reason: DeadReason::Expired,
-                        at: now.wall,
-                    },
-                );
+                let (subscription, seq) = (body.subscription, body.seq);
+                let reason = DeadReason::Expired;
+                self.journal.dead(now.mono, DeadRow { subscription, seq, reason, at: now.wall });
             }
-            self.refresh(body.subscription);
         }
     }
 

@@ -17,7 +17,7 @@ use super::health::Condition;
 use super::order::{Heads, Next};
 use super::turns::HostKey;
 use crate::model::{Event, Mono, Ordering, Seq, Status, Subscription, UnixMillis};
-use crate::settle::RetryRow;
+use crate::settle::{RetryKey, RetryRow};
 
 /// Events that wait in one lane at most; beyond, the lane lags and reads from the log.
 pub const FRESH_MAX: usize = 1024;
@@ -27,6 +27,8 @@ pub const FRESH_MIN: usize = 16;
 pub const FRESH_BYTES_MAX: usize = 4 << 20;
 /// Due retries that one lane holds in memory at most; beyond, they are parked on disk.
 pub const RETRIES_DUE_MAX: usize = 256;
+/// Due retries that a lane may hold however little memory is left.
+pub const RETRIES_MIN: usize = 4;
 
 /// Events, and due retries, that a lane holds to try its host with while the breaker is half-open.
 pub const PROBES_MAX: usize = 2;
@@ -67,6 +69,15 @@ pub struct ReadyRetry {
     pub event: Arc<Event>,
 }
 
+/// A retry whose row is in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    pub row: RetryRow,
+    /// Its event was asked for and has not come. What comes unasked is left alone: the row was forgotten
+    /// and found again meanwhile, and would be sent twice.
+    pub asked: bool,
+}
+
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each says in which of the shard's lists the lane stands")]
 pub struct Lane {
@@ -76,12 +87,13 @@ pub struct Lane {
     pub fresh: VecDeque<Arc<Event>>,
     pub fresh_bytes: usize,
     pub retry_ready: VecDeque<ReadyRetry>,
+    pub retry_bytes: usize,
     /// Retries whose row is in memory in any form: timer, body asked for, ready, in flight.
-    pub retries: HashMap<Seq, RetryRow>,
+    pub retries: HashMap<Seq, Held>,
     /// Of those, how many are due (asked for or ready).
     pub retries_due: usize,
-    /// Rows that are due or near lie on disk and not in memory.
-    pub parked: bool,
+    /// Rows that are due or near lie on disk and not in memory, all of them after this one.
+    pub parked: Option<RetryKey>,
     /// The settlement that must be in the store before parked rows can be read back.
     pub parked_serial: u64,
     pub parked_reading: bool,
@@ -146,9 +158,10 @@ impl Lane {
             fresh: VecDeque::new(),
             fresh_bytes: 0,
             retry_ready: VecDeque::new(),
+            retry_bytes: 0,
             retries: HashMap::default(),
             retries_due: 0,
-            parked: false,
+            parked: None,
             parked_serial: 0,
             parked_reading: false,
             parked_waiting: false,
@@ -174,6 +187,29 @@ impl Lane {
         }
     }
 
+    /// A row is in memory from now on.
+    pub fn remember(&mut self, row: RetryRow) {
+        self.retries.insert(row.key.seq, Held { row, asked: false });
+    }
+
+    /// A row stays on disk alone until it is read back; that is possible once `serial` is in the store.
+    pub fn park(&mut self, row: RetryKey, serial: u64) {
+        self.retries.remove(&row.seq);
+        if self.heads.is_none() {
+            self.park_from(row);
+        }
+        self.parked_serial = serial;
+    }
+
+    /// The same for every row from this one on.
+    pub fn park_from(&mut self, row: RetryKey) {
+        self.park_after(RetryKey { seq: row.seq.prev(), ..row });
+    }
+
+    pub fn park_after(&mut self, row: RetryKey) {
+        self.parked = Some(self.parked.map_or(row, |parked| parked.min(row)));
+    }
+
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.subscription.status == Status::Active && !self.releasing
@@ -195,11 +231,14 @@ impl Lane {
         }
     }
 
-    /// Due retries that it may hold.
+    /// Due retries that it may hold, whatever the memory of all says: where its rate is limited, those of a
+    /// second.
     #[must_use]
     pub fn retries_due_max(&self) -> usize {
         match self.breaker {
-            BreakerState::Closed => RETRIES_DUE_MAX,
+            BreakerState::Closed => {
+                self.subscription.delivery.rate_per_second.map_or(RETRIES_DUE_MAX, retries_of_a_second)
+            }
             BreakerState::HalfOpen => PROBES_MAX,
             BreakerState::Open => 0,
         }
@@ -255,4 +294,9 @@ impl Lane {
         }
         !self.retry_ready.is_empty() && (self.fresh.is_empty() || self.fresh_streak >= 3)
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between four and 256")]
+fn retries_of_a_second(rate: f64) -> usize {
+    (rate as usize).clamp(RETRIES_MIN, RETRIES_DUE_MAX)
 }

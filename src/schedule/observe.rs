@@ -111,8 +111,8 @@ impl Shard {
         for (key, lane) in &self.lanes {
             let fresh = lane.fresh.front().map(|event| event.accepted_at);
             fresh.into_iter().chain(lane.oldest_behind()).for_each(|at| note(*key, at));
-            if let Some(row) = lane.retries.values().min_by_key(|row| row.accepted_at) {
-                note(*key, row.accepted_at);
+            if let Some(at) = lane.retries.values().map(|held| held.row.accepted_at).min() {
+                note(*key, at);
             }
         }
         let oldest = by_lane.values().min().copied();

@@ -19,7 +19,7 @@ use foldhash::fast::FixedState;
 use super::lane::{Cursor, Lane};
 use super::pages::{HeadsPage, Read};
 use super::shard::{Action, Intake, Shard};
-use crate::model::{OnBlocked, Ordering, Seq, Subscription, SubscriptionKey};
+use crate::model::{OnBlocked, Ordering, Seq, Subscription, SubscriptionKey, UnixMillis};
 use crate::settle::{RetryKey, RetryRow};
 
 /// Rows that a lane remembers at most; when they are through, it looks for the next.
@@ -78,8 +78,6 @@ enum Search {
 pub struct Heads {
     search: Search,
     lowest: Lowest,
-    /// The body of this one was asked for.
-    asked: Option<RetryKey>,
 }
 
 /// What a lane in order sends next.
@@ -91,7 +89,7 @@ pub enum Next {
 
 impl Heads {
     fn new(search: Search) -> Self {
-        Self { search, lowest: Lowest::default(), asked: None }
+        Self { search, lowest: Lowest::default() }
     }
 
     /// The retry that goes before everything else of the lane.
@@ -121,15 +119,6 @@ impl Heads {
     #[must_use]
     pub fn is_blocked(&self, lane: &Lane) -> bool {
         self.search == Search::Done && self.head(lane).is_some()
-    }
-
-    pub fn ask(&mut self, key: RetryKey) {
-        self.asked = Some(key);
-    }
-
-    /// Whether this is the body that was asked for last; another came too late.
-    pub fn take_asked(&mut self, key: RetryKey) -> bool {
-        self.asked.take_if(|asked| *asked == key).is_some()
     }
 
     /// A row is no more.
@@ -188,7 +177,8 @@ impl Shard {
         let ordered = holds_order(&lane.subscription);
         lane.heads = ordered.then(|| Box::new(Heads::new(Search::Wanted)));
         // Without order, all that is due or near gets its timer back.
-        lane.parked = !ordered;
+        let lowest = RetryKey { due: UnixMillis(0), subscription: key, seq: Seq(0) };
+        lane.parked = (!ordered).then_some(lowest);
         lane.parked_serial = last_put;
     }
 
@@ -232,7 +222,7 @@ impl Shard {
                     // What is older and unsettled is in the lane when the worker's position is there.
                     let armed = lane.retries.contains_key(&row.key.seq);
                     if !armed && (live || row.key.seq <= position) {
-                        lane.retries.insert(row.key.seq, row);
+                        lane.remember(row);
                         self.window.insert(row);
                     }
                     return;

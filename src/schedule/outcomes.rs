@@ -36,6 +36,7 @@ impl Shard {
         }
         let seq = flight.event.seq;
         let announce = !flight.event.type_bit.is_operational();
+        let counts = self.lanes.get(&key).is_some_and(|lane| lane.condition.counts(flight.version));
         let verdict = verdict(&self.options.policy, key, seq, flight.attempt, &outcome);
         match flight.retry {
             Some(old) => {
@@ -71,19 +72,23 @@ impl Shard {
                 if !self.hold(row) && near {
                     self.remember_retry(row);
                 }
-                self.park_if_asked(now, key, announce);
+                if counts {
+                    self.park_if_asked(now, key, announce);
+                }
                 (Disposition::Retry(due), Settled::Retried)
             }
             Verdict::Dead(reason, disable) => {
                 self.journal.dead(now.mono, DeadRow { subscription: key, seq, reason, at: now.wall });
                 self.announce_death(now, key, &flight.event, (reason, flight.attempt));
-                if let Some(reason) = disable {
+                if let Some(reason) = disable.filter(|_| counts) {
                     self.give_up(now, key, reason, announce);
                 }
                 (Disposition::Dead, Settled::Dead)
             }
         };
-        self.note_health(now, key, &flight.event, outcome.error.is_none());
+        if counts {
+            self.note_health(now, key, &flight.event, outcome.error.is_none());
+        }
         let attempt = Attempt {
             seq,
             number: flight.attempt,

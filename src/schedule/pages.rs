@@ -22,7 +22,7 @@ pub enum Read {
     Heads { worker: usize, subscription: SubscriptionKey, serial: u64, after: Option<RetryKey> },
     /// How much `subscription` wants from `from` to `through`, both inclusive.
     Backlog { worker: usize, subscription: Arc<Subscription>, from: Seq, through: Seq },
-    /// The events at these places.
+    /// The events at these places; at least one, and no more than a page brings.
     Bodies { worker: usize, wanted: Vec<(SubscriptionKey, Seq)> },
 }
 
@@ -76,8 +76,22 @@ pub struct RetryPage {
 pub struct Body {
     pub subscription: SubscriptionKey,
     pub seq: Seq,
-    /// `None` where retention has dropped it.
-    pub event: Option<Arc<Event>>,
+    pub found: Found,
+}
+
+#[derive(Debug)]
+pub enum Found {
+    Event(Arc<Event>),
+    /// Retention has dropped it.
+    Expired,
+    /// It would have made the answer too large: ask again.
+    NotNow,
+}
+
+impl From<Option<Arc<Event>>> for Found {
+    fn from(event: Option<Arc<Event>>) -> Self {
+        event.map_or(Self::Expired, Self::Event)
+    }
 }
 
 /// How much a lagging subscription has to read. Settled pairs are left out. Exact where the readers could

@@ -21,16 +21,18 @@ impl Shard {
             let from = self.watermark.position().next();
             self.actions.push_back(Action::Read(Read::Log { worker: self.options.worker, from }));
         }
-        while self.lanes_reading < LANES_READING_MAX && !self.is_crowded() {
+        while self.lanes_reading < LANES_READING_MAX {
             let Some(key) = self.hungry.pop_front() else { break };
+            let limit = self.lanes.get(&key).map_or(0, |lane| self.may_read(lane));
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             lane.hungry = false;
             let Cursor::Lagging { next, reading: None } = lane.cursor else { continue };
-            if !lane.is_open() {
+            if !lane.is_open() || limit == 0 {
+                // It is refreshed when it opens, or sends what it has.
                 continue;
             }
             lane.cursor = Cursor::Lagging { next, reading: Some(next) };
-            let limit = lane.fresh_max().saturating_sub(lane.fresh.len()).clamp(1, PAGE_EVENTS_MAX);
+            let limit = limit.min(PAGE_EVENTS_MAX);
             let subscription = Arc::clone(&lane.subscription);
             self.lanes_reading += 1;
             self.actions.push_back(Action::Read(Read::Subscription {

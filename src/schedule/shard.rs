@@ -291,6 +291,7 @@ impl Shard {
         let (event, attempt, trigger, row) = if retry {
             let ready = lane.retry_ready.pop_front()?;
             lane.retries_due = lane.retries_due.saturating_sub(1);
+            lane.retry_bytes = lane.retry_bytes.saturating_sub(size);
             lane.fresh_streak = 0;
             lane.in_flight_retries += 1;
             (ready.event, ready.row.attempts.saturating_add(1), ready.row.trigger, Some(ready.row.key))
@@ -319,6 +320,7 @@ impl Shard {
             subscription: key,
             host,
             generation,
+            version: subscription.version,
             event: Arc::clone(&event),
             attempt,
             trigger,
@@ -361,7 +363,7 @@ impl Shard {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Option<Mono> {
         let at = |due: UnixMillis| now.mono + due.since(now.wall);
-        let retries = if self.stopping || self.is_crowded_by_retries() {
+        let retries = if self.stopping || self.asks_enough() {
             None
         } else {
             [self.window.next_due(), self.window.next_read()].into_iter().flatten().map(at).min()
@@ -399,6 +401,7 @@ impl Shard {
     /// Puts a lane where it belongs after any change: in line, in the queue of readers, among the dirty.
     pub(super) fn refresh(&mut self, key: SubscriptionKey) {
         self.touch(key);
+        let bytes_max = self.fresh_bytes_max();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !lane.dirty && lane.row_wanted() != lane.row {
             lane.dirty = true;
@@ -419,14 +422,14 @@ impl Shard {
         }
         let next = self.watermark.position().next();
         let lagging = matches!(lane.cursor, Cursor::Lagging { reading: None, next: at } if at <= next);
-        if lagging && !lane.hungry && lane.fresh.len() < lane.fresh_max().div_ceil(4) && !lane.is_blocked() {
+        let drained = lane.fresh.len() < lane.fresh_max().div_ceil(4) && lane.fresh_bytes < bytes_max / 4;
+        if lagging && !lane.hungry && drained && !lane.is_blocked() {
             lane.hungry = true;
             self.hungry.push_back(key);
         }
         if lane.heads.is_some() {
             self.arm(key);
-        } else if lane.parked && !lane.parked_reading && lane.retries_due < lane.retries_due_max().div_ceil(4)
-        {
+        } else if lane.parked.is_some() && !lane.parked_reading && self.may_unpark(key) {
             self.read_parked(key);
         }
     }

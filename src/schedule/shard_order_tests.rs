@@ -55,6 +55,34 @@ fn nothing_but_failure_for_too_long() {
     assert_eq!(disabled(&mut rig), [], "it was asked for a moment ago");
 }
 
+#[test]
+fn what_the_old_place_said_does_not_count_against_the_new_one() {
+    let mut rig = Rig::new(&[(1, "http://a.example/old")]);
+    rig.shard.options.disable_after = Some(Duration::ZERO);
+    rig.commit(2, 10);
+    let sends = rig.sends();
+    assert_eq!(sends.len(), 2);
+    let before = Arc::new(sample(1, "http://a.example/old"));
+    let mut after = sample(1, "http://a.example/new");
+    after.version = before.version + 1;
+    let after = Arc::new(after);
+    rig.shard.handle_index(Arc::new(Index::empty(1).with(AccountKey(1), &[Arc::clone(&after)])));
+    rig.shard.handle_changed(rig.now, Some(&before), Some(&after));
+    rig.end(sends[0].id, Some(ErrorKind::Gone));
+    rig.end(sends[1].id, Some(ErrorKind::Status));
+    assert_eq!(disabled(&mut rig), [], "they were sent to the old place");
+    assert_eq!(rig.shard.health(after.key).and_then(|health| health.failing_since), None);
+    rig.commit(1, 10);
+    let sends = rig.sends();
+    rig.end(sends[0].id, Some(ErrorKind::Gone));
+    assert_eq!(disabled(&mut rig), [DisabledReason::Gone]);
+    // With the subscription goes what was written down of it.
+    rig.shard.handle_index(Arc::new(Index::empty(1)));
+    rig.shard.handle_changed(rig.now, Some(&after), None);
+    let settlement = rig.shard.poll_settlement(rig.now, true).expect("outcomes");
+    assert_eq!(settlement.failing, [(SubscriptionKey(1), None)]);
+}
+
 /// Rows of heads as a store has them, by due time, in pages of a hundred.
 fn heads(rows: &[RetryRow], serial: u64, after: Option<RetryKey>) -> HeadsPage {
     let rest = rows.iter().filter(|row| after.is_none_or(|after| row.key > after));
@@ -107,7 +135,7 @@ fn in_order_goes_by_seq_however_many_wait() {
                 let body = |(subscription, seq): (SubscriptionKey, Seq)| Body {
                     subscription,
                     seq,
-                    event: events.get(&seq).cloned(),
+                    found: events.get(&seq).cloned().into(),
                 };
                 rig.shard.handle_bodies(rig.now, &wanted.into_iter().map(body).collect::<Vec<_>>());
             }

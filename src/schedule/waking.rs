@@ -27,20 +27,20 @@ impl Shard {
             }));
         }
         let mut wanted = Vec::new();
-        while !self.is_crowded_by_retries() {
+        while !self.asks_enough() {
             let Some(row) = self.window.pop_due(now.wall) else { break };
             let (key, seq) = (row.key.subscription, row.key.seq);
+            let room = self.lanes.get(&key).map_or(0, |lane| self.retries_room(lane));
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            if !lane.is_open() || lane.retries_due >= lane.retries_due_max() {
-                lane.retries.remove(&seq);
-                lane.parked = lane.heads.is_none();
-                lane.parked_serial = self.journal.last_put();
+            // In order there is one at a time.
+            let full = lane.heads.is_none() && lane.retries_due >= room;
+            if !lane.is_open() || full {
+                lane.park(row.key, self.journal.last_put());
                 self.refresh(key);
                 continue;
             }
-            if let Some(heads) = &mut lane.heads {
-                heads.ask(row.key);
-            }
+            let Some(held) = lane.retries.get_mut(&seq) else { continue };
+            held.asked = true;
             lane.retries_due += 1;
             self.queued += 1;
             self.bodies_asked += 1;
@@ -61,19 +61,21 @@ impl Shard {
     /// Reads a lane's parked retries back, or lets it wait for the next settlement where their rows are
     /// not in the store yet or there is no room for them.
     pub(super) fn read_parked(&mut self, key: SubscriptionKey) {
-        let wait = self.is_crowded_by_retries() || self.parked_reading >= PARKED_READING_MAX;
+        let wait = self.asks_enough() || self.parked_reading >= PARKED_READING_MAX;
         let flushed = self.journal.flushed_serial();
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if wait || flushed < lane.parked_serial {
             self.wait_for_flush(key);
             return;
         }
+        // What is parked from here on may not be in the page.
+        let after = lane.parked.take();
         lane.parked_reading = true;
         self.parked_reading += 1;
         self.actions.push_back(Action::Read(Read::Retries {
             worker: self.options.worker,
             only: Some(key),
-            after: None,
+            after,
             until: self.window.until(self.wall),
         }));
     }

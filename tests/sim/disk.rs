@@ -9,7 +9,7 @@ use std::sync::Arc;
 use postrider::model::{Attempt, Event, Seq, Subscription, SubscriptionKey, UnixMillis};
 use postrider::route::Index;
 use postrider::schedule::Read;
-use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::pages::{Backlog, Body, Found, HeadsPage, LogPage, RetryPage, SubscriptionPage};
 use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
 
 #[derive(Clone)]
@@ -36,6 +36,10 @@ pub struct Disk {
 
 /// Rows of one page, small so that paging is exercised.
 const PAGE: usize = 7;
+/// Rows of retries that one page looks at, whosever they are.
+const SCAN_RETRIES: usize = 7;
+/// Bodies that one answer brings.
+const BODIES: usize = 5;
 
 impl Disk {
     pub fn append(&mut self, events: Vec<Arc<Event>>) {
@@ -184,17 +188,11 @@ impl Disk {
             Some(key) => row.key.subscription == key,
             None => index.subscription(row.key.subscription).is_some_and(|sub| index.owner(sub) == worker),
         };
-        let mut rows: Vec<RetryRow> = self
-            .retries
-            .values()
-            .filter(|row| after.is_none_or(|after| row.key > after) && row.key.due < until)
-            .filter(mine)
-            .take(PAGE + 1)
-            .copied()
-            .collect();
-        let more = rows.len() > PAGE;
-        rows.truncate(PAGE);
-        let next = if more { rows.last().map(|row| row.key) } else { None };
+        let asked = |row: &&RetryRow| after.is_none_or(|after| row.key > after) && row.key.due < until;
+        let mut left = self.retries.values().filter(asked).peekable();
+        let looked_at: Vec<&RetryRow> = left.by_ref().take(SCAN_RETRIES).collect();
+        let next = left.peek().and_then(|_| looked_at.last()).map(|row| row.key);
+        let rows = looked_at.into_iter().filter(mine).copied().collect();
         RetryPage { only, rows, until, next }
     }
 
@@ -219,10 +217,11 @@ impl Disk {
     }
 
     pub fn read_bodies(&self, wanted: &[(SubscriptionKey, Seq)]) -> Vec<Body> {
-        let body = |(subscription, seq): &(SubscriptionKey, Seq)| {
+        let body = |(at, (subscription, seq)): (usize, &(SubscriptionKey, Seq))| {
             let event = self.from(*seq).next().filter(|event| event.seq == *seq).cloned();
-            Body { subscription: *subscription, seq: *seq, event }
+            let found = if at < BODIES { event.into() } else { Found::NotNow };
+            Body { subscription: *subscription, seq: *seq, found }
         };
-        wanted.iter().map(body).collect()
+        wanted.iter().enumerate().map(body).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Settlements and the pages that workers get.
 
 use super::*;
-use crate::log::api::PAGE_RETRIES_MAX;
+use crate::log::api::{Found, PAGE_BYTES_MAX, PAGE_RETRIES_MAX};
 use crate::log::query::EventFilter;
 use crate::model::EventMask;
 use crate::settle::{DeadReason, DeadRow, Released, RetryKey, RetryRow};
@@ -143,12 +143,28 @@ fn bodies_and_released_subscriptions() {
     let sub = rig.subscribe("acme", "https://one.example/", "one");
     let owner = rig.owner(&sub);
     rig.accept("acme", 1..=3);
-    let wanted = vec![(sub.key, Seq(3)), (sub.key, Seq(9)), (sub.key, Seq(1))];
-    let Input::Bodies(bodies) = rig.read(owner, Read::Bodies { worker: owner, wanted }) else {
-        panic!("another page")
+    let read = |wanted| match rig.read(owner, Read::Bodies { worker: owner, wanted }) {
+        Input::Bodies(bodies) => bodies,
+        _ => panic!("another page"),
     };
-    let got: Vec<_> = bodies.iter().map(|it| (it.seq.0, it.event.as_ref().map(|event| event.id()))).collect();
-    assert_eq!(got, [(1, Some("evt-1")), (3, Some("evt-3")), (9, None)]);
+    let bodies = read(vec![(sub.key, Seq(3)), (sub.key, Seq(9)), (sub.key, Seq(1))]);
+    let id = |found: &Found| match found {
+        Found::Event(event) => event.id().to_owned(),
+        Found::Expired => "expired".to_owned(),
+        Found::NotNow => "not now".to_owned(),
+    };
+    let got: Vec<_> = bodies.iter().map(|body| (body.seq.0, id(&body.found))).collect();
+    assert_eq!(got, [(1, "evt-1".into()), (3, "evt-3".into()), (9, "expired".into())]);
+    // No answer is larger than a page, and one event more.
+    let bodies = read(vec![(sub.key, Seq(2)); PAGE_BYTES_MAX / 10]);
+    let came = bodies.iter().map_while(|body| match &body.found {
+        Found::Event(event) => Some(event.body().len()),
+        Found::Expired | Found::NotNow => None,
+    });
+    let (count, bytes) = came.fold((0, 0), |(count, bytes), len| (count + 1, bytes + len));
+    assert!((PAGE_BYTES_MAX..PAGE_BYTES_MAX + bytes / count).contains(&bytes), "{bytes} bytes");
+    assert!(bodies[count..].iter().all(|body| matches!(body.found, Found::NotNow)));
+    assert_eq!(bodies.len(), PAGE_BYTES_MAX / 10);
     let mut letting_go = settlement(1 - owner, 1, Seq(3));
     let released = Released { subscription: sub.key, cursor: Seq(2) };
     letting_go.lagging_put = vec![(sub.key, Seq(2))];
