@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 12] = files![
+const FILES: [File; 13] = files![
     "index.html" HTML,
     "console.css" CSS,
     "main.js" JS,
@@ -44,6 +44,7 @@ const FILES: [File; 12] = files![
     "dom.js" JS,
     "format.js" JS,
     "panel.js" JS,
+    "remove.js" JS,
     "secret.js" JS,
     "signin.js" JS,
     "webhooks.js" JS,

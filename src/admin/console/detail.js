@@ -1,8 +1,9 @@
 // A subscription's own page: how it does, its secret, its deliveries and what was said at each attempt.
-import { account as accountPath, del, get, subscription } from './api.js';
-import { confirm, dialog, h, loading, replace, toast } from './dom.js';
+import { account as accountPath, get, subscription } from './api.js';
+import { dialog, h, loading, replace, toast } from './dom.js';
 import { badge, delivery, events, health, status, time } from './format.js';
 import { openPanel } from './panel.js';
+import { remove } from './remove.js';
 import { secretCard } from './secret.js';
 
 export async function detailPage(page, context, id) {
@@ -14,17 +15,8 @@ export async function detailPage(page, context, id) {
     const saved = await openPanel(context, sub);
     if (saved) { sub = saved; draw(); }
   };
-  const remove = async () => {
-    const sure = await confirm('Delete webhook subscription',
-      `Delete “${sub.name}”? Deliveries that still wait for it are dropped. This cannot be undone.`, 'Delete');
-    if (!sure) return;
-    try {
-      await del(subscription(account, sub.id));
-      toast(`“${sub.name}” was deleted.`);
-      go('accounts', account, 'webhooks');
-    } catch (error) {
-      toast(error.message, 'bad');
-    }
+  const drop = async () => {
+    if (await remove(account, sub)) go('accounts', account, 'webhooks');
   };
 
   function draw() {
@@ -33,7 +25,7 @@ export async function detailPage(page, context, id) {
       h('div', { class: 'page-head' },
         h('h1', {}, sub.name),
         mayManage && h('button', { type: 'button', onclick: edit }, 'Edit'),
-        mayManage && h('button', { type: 'button', class: 'danger', onclick: remove }, 'Delete')));
+        mayManage && h('button', { type: 'button', class: 'danger', onclick: drop }, 'Delete')));
     const fact = (term, ...value) => [h('dt', {}, term), h('dd', {}, value)];
     replace(facts, h('dl', {},
       fact('Callback URL', h('code', { class: 'selectable' }, sub.callbackUrl)),

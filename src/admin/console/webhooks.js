@@ -1,8 +1,9 @@
 // The table of subscriptions.
-import { all, del, subscription, subscriptions } from './api.js';
-import { confirm, h, menu, replace, toast } from './dom.js';
+import { all, subscriptions } from './api.js';
+import { h, menu, replace } from './dom.js';
 import { events, health, status, time } from './format.js';
 import { openPanel } from './panel.js';
+import { remove } from './remove.js';
 import { rotate } from './secret.js';
 
 const PAGE = 25;
@@ -29,18 +30,6 @@ export async function webhooksPage(page, context) {
   const edit = async (sub) => {
     if (await openPanel(context, sub)) await refresh();
   };
-  const remove = async (sub) => {
-    const sure = await confirm('Delete webhook subscription',
-      `Delete “${sub.name}”? Deliveries that still wait for it are dropped. This cannot be undone.`, 'Delete');
-    if (!sure) return;
-    try {
-      await del(subscription(account, sub.id));
-      toast(`“${sub.name}” was deleted.`);
-    } catch (error) {
-      toast(error.message, 'bad');
-    }
-    await refresh();
-  };
 
   const row = (sub) => h('tr', {},
     h('th', { scope: 'row' },
@@ -54,7 +43,7 @@ export async function webhooksPage(page, context) {
       ['Open', () => context.go('accounts', account, 'webhooks', sub.id)],
       mayManage && ['Edit', () => edit(sub)],
       mayManage && ['Rotate secret', () => rotate(context, sub)],
-      mayManage && ['Delete', () => remove(sub), 'danger'],
+      mayManage && ['Delete', async () => { await remove(account, sub); await refresh(); }, 'danger'],
     ])));
 
   function draw() {
