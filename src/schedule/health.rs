@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::shard::{Action, Shard};
 use crate::model::subscription::DisabledReason;
-use crate::model::{Event, Mono, Now, OnBlocked, Ordering, Subscription, SubscriptionKey, UnixMillis};
+use crate::model::{
+    Event, Mono, Now, OnBlocked, Ordering, Status, Subscription, SubscriptionKey, UnixMillis,
+};
 use crate::settle::{DeadReason, Notice};
 
 /// Deaths of one subscription that are told in one minute; the rest are counted with the next.
@@ -30,6 +32,8 @@ pub struct Condition {
     anew: u64,
     /// When it was last asked to be made inactive, or to be told as recovered.
     asked_at: Option<Mono>,
+    /// With what reason it was last asked to be made inactive, and whether to tell others.
+    asked: Option<(DisabledReason, bool)>,
     /// The minute in which deaths are counted, those told in it, and those not told yet.
     minute: UnixMillis,
     told: u32,
@@ -92,6 +96,7 @@ impl Shard {
         let announce = !event.type_bit.is_operational();
         if success {
             lane.condition.last_success_at = Some(now.wall);
+            lane.condition.asked = None;
             let recovered = announce && lane.subscription.announced && lane.condition.may_ask(now.mono);
             self.forget_failing(now, key);
             if recovered {
@@ -122,16 +127,20 @@ impl Shard {
         }
     }
 
-    /// The subscription was changed: what was asked for may have come true.
+    /// The subscription was changed: what was asked for has come true, or was refused because the record
+    /// was another by then. Where the change has nothing to do with it, it is asked for again.
     pub(super) fn note_change(&mut self, now: Now, before: &Subscription, after: &Subscription) {
-        if let Some(lane) = self.lanes.get_mut(&after.key) {
-            lane.condition.asked_at = None;
-        }
-        if after.begins_anew(before) {
-            if let Some(lane) = self.lanes.get_mut(&after.key) {
-                lane.condition.anew = after.version;
-            }
+        let anew = after.begins_anew(before);
+        let Some(lane) = self.lanes.get_mut(&after.key) else { return };
+        lane.condition.asked_at = None;
+        let asked = lane.condition.asked.take();
+        if anew {
+            lane.condition.anew = after.version;
             self.forget_failing(now, after.key);
+        } else if let Some((reason, announce)) = asked
+            && after.status == Status::Active
+        {
+            self.give_up(now, after.key, reason, announce);
         }
     }
 
@@ -140,6 +149,7 @@ impl Shard {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         if !lane.releasing && lane.condition.may_ask(now.mono) {
             let version = lane.subscription.version;
+            lane.condition.asked = Some((reason, announce));
             self.actions.push_back(Action::Disable { key, version, reason, announce });
         }
     }

@@ -83,6 +83,34 @@ fn what_the_old_place_said_does_not_count_against_the_new_one() {
     assert_eq!(settlement.failing, [(SubscriptionKey(1), None)]);
 }
 
+#[test]
+fn an_edit_that_has_nothing_to_do_with_it_does_not_save_it() {
+    let mut rig = Rig::new(&[(1, "http://a.example/")]);
+    let change = |rig: &mut Rig, before: &Arc<Subscription>, change: &dyn Fn(&mut Subscription)| {
+        let mut after = (**before).clone();
+        after.version += 1;
+        change(&mut after);
+        let after = Arc::new(after);
+        rig.shard.handle_index(Arc::new(Index::empty(1).with(AccountKey(1), &[Arc::clone(&after)])));
+        rig.shard.handle_changed(rig.now, Some(before), Some(&after));
+        after
+    };
+    rig.commit(1, 10);
+    let sends = rig.sends();
+    rig.end(sends[0].id, Some(ErrorKind::Gone));
+    assert_eq!(disabled(&mut rig), [DisabledReason::Gone]);
+    // The writer refused: it had another version by then.
+    let first = Arc::new(sample(1, "http://a.example/"));
+    let named = change(&mut rig, &first, &|after| after.delivery.max_in_flight += 1);
+    assert_eq!(disabled(&mut rig), [DisabledReason::Gone]);
+    let moved = change(&mut rig, &named, &|after| {
+        after.callback_url = crate::model::CallbackUrl::parse("http://a.example/new").expect("valid");
+    });
+    assert_eq!(disabled(&mut rig), [], "what was said of the old place is forgotten");
+    change(&mut rig, &moved, &|after| after.delivery.max_in_flight += 1);
+    assert_eq!(disabled(&mut rig), []);
+}
+
 /// Rows of heads as a store has them, by due time, in pages of a hundred.
 fn heads(rows: &[RetryRow], serial: u64, after: Option<RetryKey>) -> HeadsPage {
     let rest = rows.iter().filter(|row| after.is_none_or(|after| row.key > after));

@@ -16,6 +16,8 @@ use crate::schedule::pages::SubscriptionPage;
 mod limits;
 #[path = "shard_order_tests.rs"]
 mod order;
+#[path = "shard_retries_tests.rs"]
+mod retries;
 
 struct Rig {
     shard: Shard,
