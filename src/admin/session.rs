@@ -122,9 +122,10 @@ pub async fn begin(State(admin): State<Arc<Admin>>, JsonBody(body): JsonBody) ->
     }
 }
 
-pub async fn end(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+pub async fn end(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<Response, Problem> {
+    signed_in(&admin, &Method::DELETE, &headers)?;
     admin.sessions.end(&headers);
-    with_cookie("", Duration::ZERO)
+    Ok(with_cookie("", Duration::ZERO))
 }
 
 fn with_cookie(value: &str, life: Duration) -> Response {

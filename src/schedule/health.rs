@@ -150,6 +150,12 @@ impl Shard {
         if !lane.releasing && lane.condition.may_ask(now.mono) {
             let version = lane.subscription.version;
             lane.condition.asked = Some((reason, announce));
+            // Nothing more is sent until that has come true; were it lost, sending goes on after a while.
+            let at = now.mono + ASK_AGAIN;
+            if let Some(before) = lane.token_at.replace(at) {
+                self.waiting.remove(&(before, key));
+            }
+            self.waiting.insert((at, key));
             self.actions.push_back(Action::Disable { key, version, reason, announce });
         }
     }

@@ -126,7 +126,7 @@ pub struct Lane {
     pub fresh_streak: u8,
     /// How fast it may send, where that is limited.
     pub bucket: Option<Bucket>,
-    /// When there is a token, while it waits for one.
+    /// When there is a token, while it waits for one; or until when it waits for being given up.
     pub token_at: Option<Mono>,
     /// The state of its host's breaker.
     pub breaker: BreakerState,

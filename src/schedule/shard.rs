@@ -247,7 +247,7 @@ impl Shard {
             return None;
         };
         let cap = lane.in_flight_max().min(share);
-        if !lane.is_open() || !lane.has_work() || lane.in_flight >= cap {
+        if !lane.is_open() || lane.token_at.is_some() || !lane.has_work() || lane.in_flight >= cap {
             lane.in_line = false;
             self.turns.unlist(host);
             return None;

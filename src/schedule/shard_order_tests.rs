@@ -51,8 +51,12 @@ fn nothing_but_failure_for_too_long() {
     rig.pass(Duration::from_secs(1));
     fail(&mut rig, Some(ErrorKind::Status));
     assert_eq!(disabled(&mut rig), [DisabledReason::Failing]);
-    fail(&mut rig, Some(ErrorKind::Status));
-    assert_eq!(disabled(&mut rig), [], "it was asked for a moment ago");
+    rig.commit(1, 10);
+    assert!(rig.sends().is_empty(), "nothing more before that has come true");
+    rig.pass(Duration::from_secs(10));
+    let sends = rig.sends();
+    rig.end(sends.first().expect("it was lost").id, Some(ErrorKind::Status));
+    assert_eq!(disabled(&mut rig), [DisabledReason::Failing], "asked for again");
 }
 
 #[test]

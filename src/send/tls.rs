@@ -217,6 +217,9 @@ fn explain(error: &rustls::Error) -> String {
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the receiver asks for a client certificate".to_owned()
         }
+        rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion) => {
+            "the receiver speaks no version of TLS that is offered (1.2, 1.3)".to_owned()
+        }
         rustls::Error::AlertReceived(alert) => format!("the receiver refused TLS: {alert:?}"),
         rustls::Error::InvalidMessage(_) => "the receiver's answer is not TLS".to_owned(),
         rustls::Error::PeerIncompatible(why) => {

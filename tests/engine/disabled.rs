@@ -180,3 +180,26 @@ fn nobody_else_makes_them_and_everybody_can_read_of_them() {
     let of = |group: &str| types["items"].as_array().unwrap().iter().filter(|t| t["group"] == group).count();
     assert_eq!((types["items"].as_array().unwrap().len(), of("Postrider")), (42, 3));
 }
+
+#[test]
+fn nothing_more_goes_to_a_receiver_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path(), &Options::default());
+    let receiver = Receiver::start();
+    receiver.on("/", |_| Reply::Status(410));
+    let one = json!({"delivery": {"maxInFlight": 1}});
+    let sub = engine.subscribe(&receiver, "acme", "/", &["*"], &one);
+    let events: Vec<_> = (0..50).map(|n| event("acme", "user.created", &format!("e-{n}"), "{}")).collect();
+    engine.ingest().send(&events).unwrap().want(202);
+    until("the subscription to be inactive", || match engine.subscription("acme", &sub) {
+        found if found["disabledReason"] == "gone" => Ok(()),
+        found => Err(found),
+    });
+    receiver.on("/", |_| Reply::Status(204));
+    let path = format!("/accounts/acme/subscriptions/{sub}");
+    engine.api("PATCH", &path, Some(&json!({"status": "active"}))).want(200);
+    receiver.until("/", 50);
+    let ids: std::collections::HashSet<_> =
+        receiver.records("/").into_iter().map(|record| record.id).collect();
+    assert_eq!((receiver.count("/"), ids.len()), (50, 50), "one took the 410, the others waited");
+}

@@ -78,7 +78,9 @@ fn a_session_is_a_token_behind_a_cookie() {
     assert_eq!(accounts("PUT", &[("x-postrider-console", "1")]).status, 201);
     assert_eq!(accounts("GET", &[]).status, 200);
 
-    let end = anonymous(&bench, "DELETE", "/console/session", &[("cookie", cookie)], None);
+    anonymous(&bench, "DELETE", "/console/session", &[("cookie", cookie)], None).problem(403, "cross_site");
+    let own = [("cookie", cookie), ("x-postrider-console", "1")];
+    let end = anonymous(&bench, "DELETE", "/console/session", &own, None);
     assert!(end.header("set-cookie").is_some_and(|set| set.contains("Max-Age=0")), "{end:?}");
     assert_eq!(signed_in(cookie), false);
     accounts("GET", &[]).problem(401, "unauthorized");
