@@ -289,6 +289,7 @@ impl Server {
             mailbox.input(Input::Stop);
             mailbox.wake();
         }
+        tracing::info!("stopping: no delivery starts any more, those in flight may end");
         let settled = join_until(self.workers, DELIVERIES_GRACE + STORE_GRACE);
         let (reply, _written) = oneshot::channel();
         let asked = self.writer.requests().send_timeout(Request::Stop { reply }, STORE_GRACE).is_ok();

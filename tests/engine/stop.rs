@@ -36,11 +36,15 @@ fn sigterm_lets_deliveries_end_and_repeats_nothing() {
             Ok(_) | Err(_) => Ok(()),
         },
     });
-    // In flight it still waits for us.
+    // The workers are told right after the socket is closed.
+    until("the workers to be told", || {
+        let said = engine.said();
+        if said.iter().any(|line| line.contains("no delivery starts any more")) { Ok(()) } else { Err(said) }
+    });
+    let in_flight = held.count("/held");
     held.release();
     assert_eq!(engine.wait(), Some(0), "{:?}", engine.said());
-    // Workers are told right after the socket is closed: a few may have started until then.
-    assert!(held.count("/held") < 1000, "nothing new starts while it stops");
+    assert_eq!(held.count("/held"), in_flight, "nothing new starts while it stops");
     assert!(!engine.socket.exists(), "the socket's file is taken away");
     drop(engine);
 
