@@ -3,13 +3,19 @@
 //! What a command prints for programs and people goes to stdout; what goes wrong is one clear line each
 //! on stderr and an exit code: 1 for a failure, 2 for a command that was written wrongly.
 
+mod api;
 mod check_config;
+mod completions;
 mod demo;
 mod event_types;
 mod listen;
 mod pretty;
 mod send;
 mod serve;
+mod subscriptions;
+mod table;
+mod text;
+mod token;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -51,6 +57,12 @@ enum Command {
     },
     /// List the event types
     EventTypes(event_types::EventTypesArgs),
+    /// Make, list, change and delete subscriptions
+    Subscriptions(subscriptions::SubscriptionsArgs),
+    /// Make, list and take back tokens of an account
+    Token(token::TokenArgs),
+    /// Print a script that completes commands in your shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Reads the process's arguments, does what they say, and says how it went.
@@ -66,12 +78,15 @@ pub fn run() -> ExitCode {
         Command::Listen(args) => listen::run(&args),
         Command::CheckConfig { config } => check_config::run(config.as_deref()),
         Command::EventTypes(args) => event_types::run(&args),
+        Command::Subscriptions(args) => subscriptions::run(&args),
+        Command::Token(args) => token::run(&args),
+        Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|failure| {
         for line in failure.lines {
             say(&line);
         }
-        ExitCode::FAILURE
+        ExitCode::from(failure.code)
     })
 }
 
@@ -102,16 +117,27 @@ pub(crate) type Done = Result<ExitCode, Failure>;
 #[derive(Debug)]
 pub(crate) struct Failure {
     lines: Vec<String>,
+    code: u8,
 }
+
+/// What was asked for could not be done.
+const CODE_FAILED: u8 = 1;
+/// It was not asked for in the right way.
+const CODE_USAGE: u8 = 2;
 
 impl Failure {
     pub(crate) fn new(line: impl Display) -> Self {
-        Self { lines: vec![format!("postrider: {line}")] }
+        Self { lines: vec![format!("postrider: {line}")], code: CODE_FAILED }
+    }
+
+    /// For what clap cannot see is missing.
+    pub(crate) fn usage(line: impl Display) -> Self {
+        Self { code: CODE_USAGE, ..Self::new(line) }
     }
 
     /// For lines that say themselves what they are about, such as a file and a line of it.
     pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> Self {
-        Self { lines: lines.into_iter().collect() }
+        Self { lines: lines.into_iter().collect(), code: CODE_FAILED }
     }
 }
 
@@ -180,6 +206,12 @@ mod tests {
         check("postrider listen --secret whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", true);
         check("postrider check-config", true);
         check("postrider event-types --json", true);
+        check("postrider subscriptions create --url u --name n --event *", true);
+        check("postrider subscriptions create --url u --name n", false);
+        check("postrider --json subscriptions list", false);
+        check("postrider subscriptions --json list --server http://h", true);
+        check("postrider subscriptions list --server h:1", false);
+        check("postrider token create --name n --kind robot", false);
         check("postrider", false);
         check("postrider unknown", false);
     }
