@@ -6,9 +6,11 @@
 mod api;
 mod check_config;
 mod completions;
+mod deliveries;
 mod demo;
 mod event_types;
 mod listen;
+mod moment;
 mod pretty;
 mod send;
 mod serve;
@@ -59,6 +61,8 @@ enum Command {
     EventTypes(event_types::EventTypesArgs),
     /// Make, list, change and delete subscriptions
     Subscriptions(subscriptions::SubscriptionsArgs),
+    /// List deliveries and show each attempt with request and response
+    Deliveries(deliveries::DeliveriesArgs),
     /// Make, list and take back tokens of an account
     Token(token::TokenArgs),
     /// Print a script that completes commands in your shell
@@ -79,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig { config } => check_config::run(config.as_deref()),
         Command::EventTypes(args) => event_types::run(&args),
         Command::Subscriptions(args) => subscriptions::run(&args),
+        Command::Deliveries(args) => deliveries::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Completions(args) => completions::run(&args),
     };

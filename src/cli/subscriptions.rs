@@ -16,6 +16,7 @@ use serde_json::json;
 use self::fields::Fields;
 use self::show::{Subscription, print_secret};
 use super::api::{Answer, ApiArgs, Session};
+use super::deliveries::Attempt;
 use super::table::Table;
 use super::{Done, Failure, print, say, text};
 
@@ -73,6 +74,14 @@ enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Send it a sample event now and show what came of it
+    Test {
+        #[arg(value_name = "SUBSCRIPTION")]
+        id: String,
+        /// Which type's sample; the first that it asks for if not said
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<String>,
+    },
     /// Show the secret that its deliveries are signed with
     Secret {
         #[arg(value_name = "SUBSCRIPTION")]
@@ -99,6 +108,7 @@ pub(super) fn run(args: &SubscriptionsArgs) -> Done {
         }
         Command::Update { id, fields } => update(&session, id, fields)?,
         Command::Delete { id, yes } => return delete(&session, id, *yes),
+        Command::Test { id, event_type } => return test(&session, id, event_type.as_deref()),
         Command::Secret { id } => {
             let answer = session.get(&["subscriptions", id, "secret"]).send()?;
             print_secret(&session, &answer)?;
@@ -183,6 +193,15 @@ fn delete(session: &Session, id: &str, yes: bool) -> Done {
         print(&format!("deleted {}\n", text::word(id)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fails where the receiver did.
+fn test(session: &Session, id: &str, event_type: Option<&str>) -> Done {
+    let body = event_type.map_or_else(|| json!({}), |event_type| json!({"type": event_type}));
+    let answer = session.call("POST", &["subscriptions", id, "test"]).body(body).send()?;
+    let attempt: Attempt = answer.read()?;
+    print(&if session.json { answer.line() } else { attempt.to_string() })?;
+    Ok(if attempt.delivered() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Asks on the terminal; where there is none it must have been said with `--yes`.

@@ -7,7 +7,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::http::event;
 use crate::process::{Engine, Options};
+use crate::receiver::{Receiver, Reply};
 
 /// What a command came to.
 #[derive(Debug)]
@@ -222,4 +224,45 @@ fn shells_learn_the_commands() {
     }
     let line = run(dir.path(), &["completions", "tcsh"], "").refused(2);
     assert!(line.contains("bash"), "{line}");
+}
+
+#[test]
+fn a_failure_can_be_followed_to_its_cause() {
+    let desk = Desk::open_with(&Options { retries: &["1h"], ..Options::default() });
+    let receiver = Receiver::start();
+    let sub = desk.engine.subscribe(&receiver, "acme", "/hook", &["user.*"], &json!({}));
+    receiver.on("/hook", |request| Reply::Status(if request.id == "evt-1" { 500 } else { 200 }));
+    let send =
+        |id: &str| desk.engine.ingest().send(&[event("acme", "user.created", id, "{}")]).unwrap().want(202);
+    send("evt-1");
+    desk.engine.until_status("acme", &sub, "evt-1", "retrying");
+    send("evt-2");
+    desk.engine.until_status("acme", &sub, "evt-2", "delivered");
+
+    let table = desk.run(&["deliveries", "list"]).fine();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    assert_eq!(rows[1][..5], ["evt-2", "user.created", &sub, "delivered", "1"], "{table}");
+    assert_eq!(rows[2][..5], ["evt-1", "user.created", &sub, "retrying", "1"], "{table}");
+    let only = desk.run(&["deliveries", "list", "--status", "retrying", "--since", "1h", "--json"]).lines();
+    assert_eq!(only.iter().map(|it| &it["eventId"]).collect::<Vec<_>>(), ["evt-1"]);
+    let before = desk.run(&["deliveries", "list", "--until", "1h", "--json"]);
+    assert!(before.lines().is_empty());
+    let some = desk.run(&["deliveries", "list", "--limit", "1"]);
+    assert!(some.err.contains("there are more"), "{some:?}");
+    let wrong = desk.run(&["deliveries", "list", "--status", "lost"]).refused(1);
+    assert!(wrong.contains("status: must be pending, delivered, retrying or dead"), "{wrong}");
+
+    let shown = desk.run(&["deliveries", "show", &sub, "evt-1"]).fine();
+    let head = shown.lines().next().unwrap();
+    assert!(head.starts_with("attempt 1 (event)  20") && head.contains("failed: 500 (status: "), "{shown}");
+    for line in [format!("  > POST {}", receiver.url("/hook")), "  > webhook-id: evt-1".to_owned()] {
+        assert!(shown.lines().any(|it| it == line), "{line} in {shown}");
+    }
+    assert_eq!(
+        desk.run(&["deliveries", "show", &sub, "evt-1", "--json"]).lines(),
+        desk.engine.attempts("acme", &sub, "evt-1")
+    );
+    let unknown = desk.run(&["deliveries", "show", &sub, "evt-9"]).refused(1);
+    assert!(unknown.ends_with("/deliveries/evt-9/attempts (not_found)"), "{unknown}");
 }
