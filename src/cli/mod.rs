@@ -18,6 +18,7 @@ mod subscriptions;
 mod table;
 mod text;
 mod token;
+mod verify_store;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -65,6 +66,8 @@ enum Command {
     Deliveries(deliveries::DeliveriesArgs),
     /// Make, list and take back tokens of an account
     Token(token::TokenArgs),
+    /// Check every row of a store, or of a backup
+    VerifyStore(verify_store::VerifyStoreArgs),
     /// Print a script that completes commands in your shell
     Completions(completions::CompletionsArgs),
 }
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Subscriptions(args) => subscriptions::run(&args),
         Command::Deliveries(args) => deliveries::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::VerifyStore(args) => verify_store::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|failure| {

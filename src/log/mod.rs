@@ -52,6 +52,8 @@ pub mod store;
 #[cfg(feature = "engine")]
 mod upkeep;
 #[cfg(feature = "engine")]
+pub mod verify;
+#[cfg(feature = "engine")]
 pub mod waiting;
 #[cfg(feature = "engine")]
 pub mod writer;

@@ -34,7 +34,7 @@ pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED
 pub use id::{secret_text, subscription_id};
 pub use identity::{CERTIFICATE_LEN_MAX, CLIENT_KEY_LEN_MAX, GivenIdentity};
 pub use rotation::{OVERLAP_DEFAULT, OVERLAP_SECS_MAX, parse_overlap};
-pub use rows::{LoadError, ROW_LEN_MAX, RowError, holds_sealed};
+pub use rows::{LoadError, ROW_LEN_MAX, RowError, holds_sealed, verify as verify_row};
 pub use selectors::Selectors;
 pub use state::{Account, FLAG_WEBHOOKS, FLAGS, Registry, RegistryOptions, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 pub use token::{

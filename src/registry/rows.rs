@@ -138,6 +138,19 @@ pub fn holds_sealed(rows: &[(Vec<u8>, Vec<u8>)]) -> bool {
     rows.iter().any(|(key, value)| is_subscription(key) && subscription_row::is_sealed(value))
 }
 
+/// Whether a value is as it was written, which its checksum tells without the key that seals it.
+///
+/// # Errors
+/// A checksum that does not hold, or a value that is none.
+pub fn verify(value: &[u8]) -> Result<(), RowError> {
+    if value.len() > ROW_LEN_MAX {
+        return Err(RowError::Long);
+    }
+    let (head, payload) = value.split_first_chunk::<HEADER_LEN>().ok_or(RowError::Short)?;
+    let [_, crc @ ..] = *head;
+    if u32::from_le_bytes(crc) == crc32fast::hash(payload) { Ok(()) } else { Err(RowError::Checksum) }
+}
+
 /// The version of a value, if it has one.
 pub(super) fn version(value: &[u8]) -> Option<u8> {
     value.first().copied()

@@ -25,6 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use self::key_file::KeyFileError;
+pub use self::options::STORE_DIRECTORY;
 use crate::admin::{self, Admin, AdminError, Operator, Readiness};
 use crate::config::Config;
 use crate::ingest;

@@ -24,7 +24,7 @@ const IN_FLIGHT_MAX: usize = 4096;
 /// Bytes of bodies that one worker has in flight at most: what its sockets may have to hold.
 const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
 /// The store, inside the data directory.
-const STORE_DIRECTORY: &str = "store";
+pub const STORE_DIRECTORY: &str = "store";
 
 pub fn workers(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -54,5 +54,6 @@ mod rate;
 mod retries;
 mod secrets;
 mod stop;
+mod store;
 mod tls;
 mod weather;

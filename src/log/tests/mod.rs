@@ -15,6 +15,7 @@ mod reading;
 mod reopening;
 mod retaining;
 mod undelivered;
+mod verifying;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
