@@ -16,6 +16,7 @@ mod deliveries;
 mod event_types;
 mod events;
 mod listing;
+mod live;
 mod ports;
 mod probes;
 mod problem;
@@ -26,11 +27,13 @@ mod segments;
 mod serve;
 mod session;
 mod state;
+mod stream;
 mod subscription_view;
 mod subscriptions;
 mod tokens;
 
 pub use auth::Operator;
+pub use live::Live;
 pub use ports::{
     BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
     QueryError,

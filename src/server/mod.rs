@@ -136,6 +136,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Outbox>).collect();
     let store = Arc::clone(&opened.store);
     let stats = Arc::clone(store.stats());
+    let live = Arc::new(admin::Live::default());
     let writer = writer::start(WriterParts {
         store: Arc::clone(&store),
         state: opened.state,
@@ -143,7 +144,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         registry: Arc::clone(&registry),
         index: Arc::clone(&index),
         outboxes: outboxes.clone(),
-        observer: Box::new(observers::LogObserver::new()),
+        observer: Box::new(observers::LogObserver::new(Arc::clone(&live))),
     })?;
     let (reads, readers) = reader::start(&store, &index, &outboxes)?;
 
@@ -192,6 +193,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         changes: Arc::new(adapters::WriterChanges::new(writer.requests())),
         queries: Arc::new(adapters::LogQueries::new(Arc::clone(&store))),
         healths: Arc::clone(&board) as Arc<dyn admin::Healths>,
+        live,
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
         metrics: ControlMetrics::new(),

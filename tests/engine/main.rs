@@ -36,6 +36,7 @@ mod server;
 mod wait;
 
 mod breaker;
+mod browser;
 mod cli;
 mod deadline;
 mod delivery;
