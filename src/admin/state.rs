@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::Semaphore;
 
 use super::auth::Operator;
-use super::ports::{Changes, Healths, Queries, QueryError};
+use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -25,6 +25,7 @@ pub struct Admin {
     pub catalogue: Arc<Catalogue>,
     pub changes: Arc<dyn Changes>,
     pub queries: Arc<dyn Queries>,
+    pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,

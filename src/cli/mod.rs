@@ -4,6 +4,7 @@
 //! on stderr and an exit code: 1 for a failure, 2 for a command that was written wrongly.
 
 mod api;
+mod backup;
 mod check_config;
 mod completions;
 mod deliveries;
@@ -12,6 +13,7 @@ mod event_types;
 mod listen;
 mod moment;
 mod pretty;
+mod restore;
 mod send;
 mod serve;
 mod subscriptions;
@@ -66,6 +68,10 @@ enum Command {
     Deliveries(deliveries::DeliveriesArgs),
     /// Make, list and take back tokens of an account
     Token(token::TokenArgs),
+    /// Back up the store, of a running engine or of a stopped one
+    Backup(backup::BackupArgs),
+    /// Put a backup into a new data directory
+    Restore(restore::RestoreArgs),
     /// Check every row of a store, or of a backup
     VerifyStore(verify_store::VerifyStoreArgs),
     /// Print a script that completes commands in your shell
@@ -88,6 +94,8 @@ pub fn run() -> ExitCode {
         Command::Subscriptions(args) => subscriptions::run(&args),
         Command::Deliveries(args) => deliveries::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::VerifyStore(args) => verify_store::run(&args),
         Command::Completions(args) => completions::run(&args),
     };

@@ -131,6 +131,10 @@ impl Client {
         Call { client: self, method, url, body: None, if_match: None }
     }
 
+    pub(in crate::cli) fn server(&self) -> &Url {
+        &self.server
+    }
+
     fn answer_error(&self, reason: &impl ToString) -> ApiError {
         ApiError::Answer { server: self.server.to_string(), reason: reason.to_string() }
     }
