@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
@@ -45,8 +45,8 @@ pub fn digest(token: &str) -> TokenDigest {
     TokenDigest(Sha256::digest(token.as_bytes()).into())
 }
 
-fn bearer(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.headers().get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
@@ -56,14 +56,35 @@ pub async fn identify(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let principal = match bearer(&request) {
-        Some(token) => principal(&admin, digest(token))
-            .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer"))?,
-        None => session::signed_in(&admin, request.method(), request.headers())?
-            .ok_or_else(|| Problem::unauthorized("send Authorization: Bearer <token>"))?,
-    };
+    let principal = who(&admin, request.method(), request.headers())?;
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
+}
+
+fn who(admin: &Arc<Admin>, method: &Method, headers: &HeaderMap) -> Result<Principal, Problem> {
+    match bearer(headers) {
+        Some(token) => principal(admin, digest(token))
+            .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer")),
+        None => session::signed_in(admin, method, headers)?
+            .ok_or_else(|| Problem::unauthorized("send Authorization: Bearer <token>")),
+    }
+}
+
+/// Whether who was let through with these headers would be let through now: what streams ask as they go
+/// on.
+pub fn may_still(admin: &Arc<Admin>, headers: &HeaderMap, account: &str, right: Right, gated: bool) -> bool {
+    let subject = subject(admin, Some(account), gated);
+    who(admin, &Method::GET, headers)
+        .is_ok_and(|principal| access::decide(&principal, right, subject).is_ok())
+}
+
+/// What the account of this name is, for the decision.
+fn subject(admin: &Admin, account: Option<&str>, gated: bool) -> Subject {
+    let registry = admin.registry();
+    let account =
+        account.and_then(|name| AccountName::parse(name).ok()).and_then(|name| registry.account_key(&name));
+    let feature_off = gated && registry.feature(account, FLAG_WEBHOOKS) == Some(false);
+    Subject { account, feature_off }
 }
 
 pub fn principal(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
@@ -106,14 +127,7 @@ pub async fn authorize(
     // A path that is not UTF-8 names nothing.
     let params = params.map_err(|_| Problem::not_found())?;
     let name = params.iter().find(|(name, _)| *name == "account").map(|(_, value)| value);
-    let subject = {
-        let registry = need.admin.registry();
-        let account =
-            name.and_then(|name| AccountName::parse(name).ok()).and_then(|name| registry.account_key(&name));
-        let feature_off = need.gated && registry.feature(account, FLAG_WEBHOOKS) == Some(false);
-        Subject { account, feature_off }
-    };
-    access::decide(principal, need.right, subject)?;
+    access::decide(principal, need.right, subject(&need.admin, name, need.gated))?;
     Ok(next.run(request).await)
 }
 

@@ -34,15 +34,21 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 13] = files![
+const FILES: [File; 19] = files![
     "index.html" HTML,
     "console.css" CSS,
-    "main.js" JS,
     "accounts.js" JS,
+    "admin.js" JS,
     "api.js" JS,
+    "bar.js" JS,
     "detail.js" JS,
     "dom.js" JS,
+    "events-field.js" JS,
+    "fields.js" JS,
     "format.js" JS,
+    "headers-field.js" JS,
+    "main.js" JS,
+    "menu.js" JS,
     "panel.js" JS,
     "remove.js" JS,
     "secret.js" JS,

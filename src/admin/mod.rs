@@ -17,6 +17,7 @@ mod deliveries;
 mod event_types;
 mod events;
 mod listing;
+mod live;
 mod ports;
 mod probes;
 mod problem;
@@ -27,11 +28,13 @@ mod segments;
 mod serve;
 mod session;
 mod state;
+mod stream;
 mod subscription_view;
 mod subscriptions;
 mod tokens;
 
 pub use auth::Operator;
+pub use live::Live;
 pub use ports::{
     BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState, Healths,
     Queries, QueryError,

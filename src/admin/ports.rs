@@ -55,6 +55,8 @@ pub trait Queries: Send + Sync + 'static {
     fn events(&self, query: &EventsQuery) -> Result<EventsPage, QueryError>;
     /// The account's newest event of this id.
     fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError>;
+    /// The events at these places, as far as the log has them.
+    fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError>;
     /// All attempts kept of one delivery, oldest first.
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError>;
 }

@@ -74,6 +74,11 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long")
     }
 
+    /// Too much at present: to be tried again soon.
+    pub fn busy(status: StatusCode, code: &'static str, detail: &str) -> Self {
+        Self { hint: Hint::RetryAfter("5"), ..Self::new(status, code, detail) }
+    }
+
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => format!("{}: {}", one.field, one.message),

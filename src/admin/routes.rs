@@ -14,8 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, auth, checkpoint, console, deliveries, event_types, events, probes, session, subscriptions,
-    tokens,
+    accounts, auth, checkpoint, console, deliveries, event_types, events, probes, session, stream,
+    subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -65,6 +65,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
             read_gated(get(deliveries::attempts)),
         )
         .route(&format!("{account}/deliveries"), read_gated(get(deliveries::list)))
+        .route(&format!("{account}/deliveries/stream"), read_gated(get(stream::stream)))
         .route(&format!("{account}/events"), read(get(events::list)))
         .route(&format!("{account}/events/{{event}}"), read(get(events::show)))
         .fallback(not_found)

@@ -128,6 +128,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    admin.live.stop();
     // Past the grace, what is left is cut off with the runtime.
     let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
     Ok(())

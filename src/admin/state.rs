@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::Semaphore;
 
 use super::auth::Operator;
+use super::live::Live;
 use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError};
 use super::problem::Problem;
 use super::readiness::Readiness;
@@ -27,6 +28,7 @@ pub struct Admin {
     pub queries: Arc<dyn Queries>,
     pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
+    pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,
     pub metrics: ControlMetrics,

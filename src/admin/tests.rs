@@ -6,3 +6,4 @@ mod bench;
 mod deliveries;
 mod serving;
 mod session;
+mod stream;

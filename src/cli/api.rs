@@ -5,6 +5,7 @@
 //! server elsewhere is told the one that its user names.
 
 mod client;
+pub(super) mod sse;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use std::path::Path;
 use serde::Deserialize;
 use url::{Host, Url};
 
-pub(super) use self::client::{Answer, Call, Client};
+pub(super) use self::client::{Answer, ApiError, Call, Client};
 use super::{Failure, check_config};
 
 /// Where the operator's token may stand, beside the file that the engine makes.

@@ -1,6 +1,7 @@
 //! `postrider deliveries`: what became of each event at each subscription, and why.
 
 mod attempt;
+mod tail;
 
 use std::process::ExitCode;
 
@@ -17,7 +18,8 @@ const EXAMPLES: &str = "\
 Examples:
   postrider deliveries list --account acme --status dead --since 24h
   postrider deliveries list --account acme --subscription sub_… --all --json | jq -r .eventId
-  postrider deliveries show sub_… evt-000123 --account acme";
+  postrider deliveries show sub_… evt-000123 --account acme
+  postrider deliveries tail --account acme --subscription sub_…";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,6 +40,12 @@ enum Command {
         subscription: String,
         #[arg(value_name = "EVENT")]
         event: String,
+    },
+    /// Show attempts as they happen, until Ctrl-C
+    Tail {
+        /// Of this subscription alone
+        #[arg(long, value_name = "SUBSCRIPTION")]
+        subscription: Option<String>,
     },
 }
 
@@ -87,6 +95,7 @@ pub(super) fn run(args: &DeliveriesArgs) -> Done {
     let session = args.api.session()?;
     match &args.command {
         Command::List(filters) => list(&session, filters)?,
+        Command::Tail { subscription } => return tail::run(session, subscription.clone()),
         Command::Show { subscription, event } => show(&session, subscription, event)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -149,6 +149,7 @@ impl Writer {
                     worker.touched = true;
                 }
             }
+            self.observer.settled(settlement.attempts, settlement.accepted);
         }
     }
 

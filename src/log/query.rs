@@ -46,6 +46,17 @@ impl Store {
         self.with(|db| EventLoader::new(db, self.floor(), self.stats())?.load(seq))
     }
 
+    /// Those of the events at `seqs` that the log has.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, StoreError> {
+        self.with(|db| {
+            let mut loader = EventLoader::new(db, self.floor(), self.stats())?;
+            seqs.iter().filter_map(|seq| loader.load(*seq).transpose()).collect()
+        })
+    }
+
     /// An event by its id: the newest of that id. Costs one look-up for each deduplication partition and a
     /// walk over the ids of the open one (at most some 4 MiB).
     ///

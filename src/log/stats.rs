@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::db::Family;
+use crate::model::{Attempt, SubscriptionKey, UnixMillis};
 
 /// Read at any time, written by the log's own threads.
 #[derive(Debug, Default)]
@@ -64,6 +65,9 @@ pub struct CommitMeasure {
 /// Takes measurements, on the writer's thread; must be quick.
 pub trait Observer: Send {
     fn commit(&mut self, measure: CommitMeasure);
+
+    /// Attempts that are in the store now, each with the time at which the log took its event.
+    fn settled(&mut self, attempts: Vec<(SubscriptionKey, Attempt)>, accepted: Vec<UnixMillis>);
 }
 
 /// Takes none.
@@ -72,4 +76,6 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {
     fn commit(&mut self, _measure: CommitMeasure) {}
+
+    fn settled(&mut self, _attempts: Vec<(SubscriptionKey, Attempt)>, _accepted: Vec<UnixMillis>) {}
 }

@@ -85,9 +85,18 @@ impl Journal {
         &mut self.pending
     }
 
-    pub fn attempt(&mut self, now: Mono, subscription: SubscriptionKey, attempt: Attempt) {
+    /// `accepted_at`: when the log took the event.
+    pub fn attempt(
+        &mut self,
+        now: Mono,
+        subscription: SubscriptionKey,
+        attempt: Attempt,
+        accepted_at: UnixMillis,
+    ) {
         self.bytes += attempt.response.as_ref().map_or(0, |r| r.headers.len() + r.body.len()) + 64;
-        self.touch(now).attempts.push((subscription, attempt));
+        let settlement = self.touch(now);
+        settlement.attempts.push((subscription, attempt));
+        settlement.accepted.push(accepted_at);
     }
 
     /// `in_memory`: the row has a timer as well; otherwise the disk alone knows it.

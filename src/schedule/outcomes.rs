@@ -101,7 +101,7 @@ impl Shard {
             disposition,
             body_size: u32::try_from(flight.event.body().len()).unwrap_or(u32::MAX),
         };
-        self.journal.attempt(now.mono, key, attempt);
+        self.journal.attempt(now.mono, key, attempt, flight.event.accepted_at);
         self.landed(now, key);
         Some(settled)
     }

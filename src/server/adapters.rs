@@ -97,6 +97,10 @@ impl Queries for LogQueries {
         self.0.find_event(account, id.as_str()).map_err(|error| unreadable(&error))
     }
 
+    fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
+        self.0.events_at(seqs).map_err(|error| unreadable(&error))
+    }
+
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         self.0.attempts(subscription, seq).map_err(|error| unreadable(&error))
     }

@@ -139,6 +139,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Outbox>).collect();
     let store = Arc::clone(&opened.store);
     let stats = Arc::clone(store.stats());
+    let live = Arc::new(admin::Live::default());
     let writer = writer::start(WriterParts {
         store: Arc::clone(&store),
         state: opened.state,
@@ -146,7 +147,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         registry: Arc::clone(&registry),
         index: Arc::clone(&index),
         outboxes: outboxes.clone(),
-        observer: Box::new(observers::LogObserver::new()),
+        observer: Box::new(observers::LogObserver::new(Arc::clone(&live))),
     })?;
     let (reads, readers) = reader::start(&store, &index, &outboxes)?;
 
@@ -196,6 +197,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         queries: Arc::new(adapters::LogQueries::new(Arc::clone(&store))),
         checkpoints: Arc::new(adapters::StoreCheckpoints::new(Arc::clone(&store))),
         healths: Arc::clone(&board) as Arc<dyn admin::Healths>,
+        live,
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
         metrics: ControlMetrics::new(),

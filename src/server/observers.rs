@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::Live;
 use crate::ingest::answer::ProblemKind;
 use crate::ingest::rejection::Code;
 use crate::log::stats::{CommitMeasure, Observer as LogObserverTrait};
-use crate::model::ErrorKind;
+use crate::model::{Attempt, ErrorKind, SubscriptionKey, UnixMillis};
 use crate::schedule::Counts;
 use crate::send::{CloseReason, ConnectionCounts};
 use crate::telemetry::handles::{FAMILIES, IngestMetrics, LogMetrics, SendMetrics, WorkerMetrics};
@@ -14,19 +15,26 @@ use crate::worker::{Observer, Report};
 
 use super::board::Board;
 
-pub struct LogObserver(LogMetrics);
+pub struct LogObserver {
+    metrics: LogMetrics,
+    live: Arc<Live>,
+}
 
 impl LogObserver {
-    pub fn new() -> Self {
-        Self(LogMetrics::new())
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { metrics: LogMetrics::new(), live }
     }
 }
 
 impl LogObserverTrait for LogObserver {
     fn commit(&mut self, measure: CommitMeasure) {
-        self.0.commit_events.record(u32::try_from(measure.events).unwrap_or(u32::MAX));
-        self.0.commit_duration.record(measure.duration);
-        self.0.fsync_duration.record(measure.fsync);
+        self.metrics.commit_events.record(u32::try_from(measure.events).unwrap_or(u32::MAX));
+        self.metrics.commit_duration.record(measure.duration);
+        self.metrics.fsync_duration.record(measure.fsync);
+    }
+
+    fn settled(&mut self, attempts: Vec<(SubscriptionKey, Attempt)>, accepted: Vec<UnixMillis>) {
+        self.live.tell(attempts, accepted);
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Settlement {
     /// All at or below is settled for all of this worker's subscriptions.
     pub watermark: Seq,
     pub attempts: Vec<(SubscriptionKey, Attempt)>,
+    /// When the log took the event of each of `attempts`, in their order.
+    pub accepted: Vec<UnixMillis>,
     /// Written before `retries_delete`: a row may be put and deleted in one settlement.
     pub retries_put: Vec<RetryRow>,
     pub retries_delete: Vec<RetryKey>,

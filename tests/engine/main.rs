@@ -36,7 +36,9 @@ mod server;
 mod wait;
 
 mod breaker;
+mod browser;
 mod cli;
+mod cli_tail;
 mod deadline;
 mod delivery;
 mod disabled;

@@ -26,6 +26,29 @@ export function replace(element, ...children) {
   return element;
 }
 
+/**
+ * Makes the children of `parent` those of `items`, and leaves alone what has not changed: a menu that is
+ * open stays open, and the focus stays where it is, or goes to what has the same id now.
+ */
+export function keyed(parent, items, keyOf, build) {
+  const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const focus = parent.contains(document.activeElement) ? document.activeElement.id : '';
+  const next = items.map((item) => {
+    const key = String(keyOf(item));
+    const state = JSON.stringify(item);
+    const have = old.get(key);
+    if (have && have.state === state) return have;
+    const made = build(item);
+    made.dataset.key = key;
+    made.state = state;
+    return made;
+  });
+  const same = next.length === parent.children.length && next.every((child, at) => child === parent.children[at]);
+  if (same) return;
+  parent.replaceChildren(...next);
+  if (focus && document.activeElement?.id !== focus) document.getElementById(focus)?.focus();
+}
+
 let ids = 0;
 /** An id that nothing else has, to tie a label or an error to its field. */
 export const unique = (stem) => `${stem}-${++ids}`;
@@ -55,8 +78,9 @@ export function dialog(title, build, { wide = false } = {}) {
     const close = (value = null) => { result = value; box.close(); };
     box.addEventListener('close', () => {
       box.remove();
-      opener?.focus?.();
       resolve(result);
+      // What opened it may have been drawn anew meanwhile.
+      (opener?.isConnected ? opener : document.getElementById(opener?.id))?.focus();
     });
     append(box, [
       h('div', { class: 'dialog-head' },
@@ -66,7 +90,7 @@ export function dialog(title, build, { wide = false } = {}) {
     ]);
     document.body.append(box);
     box.showModal();
-    box.querySelector('[autofocus], input, select, textarea')?.focus();
+    (box.querySelector('[autofocus]') ?? box.querySelector('input:not(:disabled), select, textarea'))?.focus();
   });
 }
 
@@ -75,54 +99,7 @@ export function confirm(title, text, yes, danger = true) {
   return dialog(title, (close) => [
     h('p', {}, text),
     h('div', { class: 'actions' },
-      h('button', { type: 'button', onclick: () => close(false) }, 'Cancel'),
+      h('button', { type: 'button', autofocus: true, onclick: () => close(false) }, 'Cancel'),
       h('button', { type: 'button', class: danger ? 'danger' : 'primary', onclick: () => close(true) }, yes)),
   ]);
-}
-
-/** A button that opens a menu: arrows move, Escape and a click elsewhere close it. */
-export function menu(label, face, items) {
-  const list = h('div', { role: 'menu', class: 'menu', 'aria-label': label, hidden: true });
-  const button = h('button', {
-    type: 'button', class: 'icon', 'aria-label': label, 'aria-haspopup': 'menu', 'aria-expanded': 'false',
-  }, face);
-  const away = (event) => { if (!root.contains(event.target)) shut(); };
-  const shut = () => {
-    list.hidden = true;
-    button.setAttribute('aria-expanded', 'false');
-    document.removeEventListener('pointerdown', away);
-  };
-  const open = () => {
-    list.hidden = false;
-    button.setAttribute('aria-expanded', 'true');
-    document.addEventListener('pointerdown', away);
-    list.firstElementChild?.focus();
-  };
-  for (const [text, action, kind] of items.filter(Boolean)) {
-    list.append(h('button', {
-      type: 'button', role: 'menuitem', tabindex: '-1', class: kind ?? '',
-      onclick: () => { shut(); button.focus(); action(); },
-    }, text));
-  }
-  button.addEventListener('click', () => (list.hidden ? open() : shut()));
-  const root = h('div', {
-    class: 'menu-root',
-    onkeydown: (event) => {
-      const entries = [...list.children];
-      const at = entries.indexOf(document.activeElement);
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (event.key === 'Escape' && !list.hidden) {
-        event.stopPropagation();
-        shut();
-        button.focus();
-      } else if (event.key === 'Tab') {
-        shut();
-      } else if (step) {
-        event.preventDefault();
-        if (list.hidden) open();
-        else entries[(at + step + entries.length) % entries.length]?.focus();
-      }
-    },
-  }, button, list);
-  return root;
 }

@@ -22,6 +22,16 @@ export function time(text, absent = '–') {
   return h('time', { datetime: text, title: exact.format(date) }, distance(date));
 }
 
+/** Times on the page grow old while one looks at them. */
+export function keepTimes() {
+  setInterval(() => {
+    for (const element of document.querySelectorAll('time[datetime]')) {
+      const text = distance(new Date(element.dateTime));
+      if (element.textContent !== text) element.textContent = text;
+    }
+  }, 5000);
+}
+
 export const badge = (kind, text) => h('span', { class: `badge ${kind}` }, text);
 
 const reasons = {

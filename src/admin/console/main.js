@@ -1,19 +1,20 @@
 // The console's frame: who is signed in, where in the console one is, and what stands there.
-import { all, call, get, signOut, whenSignedOut } from './api.js';
-import { failed, h, loading, menu, replace, toast } from './dom.js';
 import { accountsPage } from './accounts.js';
+import { adminPage } from './admin.js';
+import { all, call, get, signOut, whenSignedOut } from './api.js';
+import { drawBar, hideBar, webhooksOff } from './bar.js';
 import { detailPage } from './detail.js';
+import { failed, h, loading, replace, toast } from './dom.js';
+import { keepTimes } from './format.js';
 import { signInPage } from './signin.js';
 import { webhooksPage } from './webhooks.js';
 
 const content = document.getElementById('content');
-const bar = document.getElementById('bar');
-const FLAG = 'feature.integrations.webhooks';
 
 /** What every page can reach. */
 const context = { me: null, types: [], go, href };
 
-export function href(...parts) {
+function href(...parts) {
   return `#/${parts.map(encodeURIComponent).join('/')}`;
 }
 
@@ -33,79 +34,53 @@ const mayManage = () => context.me.role === 'operator'
 
 /** Ends what a page keeps running when another takes its place. */
 let leave = () => {};
+/** Which page is the one asked for last: one that was slow to load does not replace it. */
+let turn = 0;
 
-async function show() {
+function show() {
   leave();
   leave = () => {};
   const { me } = context;
-  if (!me) return;
+  if (!me) return undefined;
   const [root, name, section, id] = place();
-  const account = root === 'accounts' ? name : me.accountId;
+  const account = root === 'accounts' && name ? name : me.accountId;
   if (!account) {
-    drawBar(null);
+    drawBar(context, null, 'accounts', endSession);
     return render('Accounts', (page) => accountsPage(page, context));
   }
-  if (section !== 'webhooks') return go('accounts', account, 'webhooks');
-  drawBar(account);
-  if (me.features && me.features[FLAG] === false) {
-    return replace(content, h('div', { class: 'empty' },
-      h('h1', {}, 'Integrations'),
-      h('p', {}, 'Webhooks are turned off for this account. Ask the operator of your platform to turn them on.')));
-  }
+  if (section !== 'webhooks' && section !== 'admin') return go('accounts', account, 'webhooks');
+  drawBar(context, account, section, endSession);
   const shared = { ...context, account, mayManage: mayManage() };
+  if (section === 'admin') return render('Admin', (page) => adminPage(page, shared));
+  if (webhooksOff(me)) {
+    return render('Integrations', (page) => page.append(h('div', { class: 'empty' },
+      h('h1', {}, 'Integrations'),
+      h('p', {}, 'Webhooks are turned off for this account. Ask the operator of your platform to turn them on.'))));
+  }
   if (id) return render('Webhook subscription', (page) => detailPage(page, shared, id));
   return render('Webhooks', (page) => webhooksPage(page, shared));
 }
 
 async function render(title, build) {
+  turn += 1;
+  const mine = turn;
   document.title = `${title} – Postrider`;
   replace(content, loading(title.toLowerCase()));
   const page = h('div', { class: 'page' });
   try {
     const cleanup = await build(page);
+    const ends = typeof cleanup === 'function' ? cleanup : () => {};
+    if (mine !== turn) return ends();
     replace(content, page);
-    if (typeof cleanup === 'function') leave = cleanup;
+    leave = ends;
   } catch (error) {
-    if (error.status === 401) return;
+    if (error.status === 401 || mine !== turn) return undefined;
     replace(content, failed(error, show));
   }
+  return undefined;
 }
 
-function drawBar(account) {
-  bar.hidden = false;
-  const { me } = context;
-  const enabled = !me.features || me.features[FLAG] !== false;
-  const who = me.role === 'operator' ? 'Operator'
-    : `${me.role === 'account_owner' ? 'Account Owner' : 'Viewer'} of ${me.accountId}`;
-  const links = account && h('nav', { 'aria-label': 'Main' },
-    h('details', { class: 'nav' },
-      h('summary', { 'aria-label': 'Menu' }, '☰'),
-      h('ul', {},
-        h('li', {}, h('span', { class: 'nav-head', id: 'nav-admin' }, 'Admin'),
-          h('ul', { 'aria-labelledby': 'nav-admin' },
-            h('li', {}, h('a', {
-              href: href('accounts', account, 'webhooks'),
-              onclick: (event) => event.target.closest('details').removeAttribute('open'),
-            }, 'Integrations')))),
-        me.role === 'operator' && h('li', {}, h('a', {
-          href: '#/',
-          onclick: (event) => event.target.closest('details').removeAttribute('open'),
-        }, 'Accounts')))));
-  replace(bar,
-    links,
-    h('a', { class: 'brand', href: '#/' }, 'Postrider'),
-    account && h('span', { class: 'crumb' }, account),
-    h('span', { class: 'grow' }),
-    menu('Signed in', who, [['Sign out', leaveSession]]));
-  if (account && enabled) {
-    bar.append(h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Integrations' },
-      h('a', {
-        role: 'tab', 'aria-selected': 'true', href: href('accounts', account, 'webhooks'),
-      }, 'Webhooks')));
-  }
-}
-
-async function leaveSession() {
+async function endSession() {
   try {
     await signOut();
   } catch (error) {
@@ -119,10 +94,13 @@ async function leaveSession() {
 
 function askToSignIn(message) {
   leave();
-  bar.hidden = true;
+  leave = () => {};
+  turn += 1;
+  hideBar();
   context.me = null;
+  for (const box of document.querySelectorAll('dialog')) box.close();
   document.title = 'Sign in – Postrider';
-  replace(content, signInPage(begin, message));
+  replace(content, signInPage(async () => { await begin(); content.focus(); }, message));
   content.querySelector('input')?.focus();
 }
 
@@ -132,8 +110,18 @@ async function begin() {
   await show();
 }
 
-window.addEventListener('hashchange', show);
+window.addEventListener('hashchange', () => {
+  if (!context.me) return;
+  // Whoever reads by ear or moves by keys is taken along.
+  content.focus();
+  show();
+});
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  content.focus();
+});
 whenSignedOut(() => context.me && askToSignIn('Your session has ended. Please sign in again.'));
+keepTimes();
 
 try {
   // Whether there is a session is asked without an error in the browser's console.

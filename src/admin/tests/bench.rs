@@ -96,6 +96,11 @@ impl Queries for Shelf {
         Ok(events.iter().rev().find(|e| e.account == account && e.id() == id.as_str()).cloned())
     }
 
+    fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
+        let events = self.events.lock().expect("lock");
+        Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
+    }
+
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         *self.asked.lock().expect("lock") += 1;
         Ok(self.attempts.lock().expect("lock").get(&(subscription, seq)).cloned().unwrap_or_default())
@@ -163,6 +168,7 @@ impl Bench {
             queries: Arc::clone(&shelf) as Arc<_>,
             checkpoints: Arc::new(Well),
             healths: Arc::new(Well),
+            live: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
             metrics,
