@@ -25,9 +25,10 @@ pub(super) const KEY_FILE: &str = "secrets.key";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Run it on the engine's machine, as the user that the engine runs as. The backup is the store at one
-moment, with everything that was acknowledged before it was begun. The key that seals secrets is left out,
-so that a backup alone opens none: keep a copy of the key elsewhere, or say --with-key.
+Run it on the engine's machine, as the user that the engine runs as. The backup is the
+store at one moment, with everything that was acknowledged before it was begun. The key that
+seals secrets is left out, so that a backup alone opens none: keep a copy of the key
+elsewhere, or say --with-key.
 
 Examples:
   postrider backup /backups/2026-11-23

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde::Deserialize;
+use serde_json::json;
 
 pub(super) use self::attempt::Attempt;
 use super::api::{ApiArgs, Session};
@@ -36,8 +37,19 @@ enum Command {
     List(Filters),
     /// Show every attempt of one, with request and response
     Show {
+        /// Id of the subscription
         #[arg(value_name = "SUBSCRIPTION")]
         subscription: String,
+        /// Id of the event
+        #[arg(value_name = "EVENT")]
+        event: String,
+    },
+    /// Send one again, whatever became of it
+    Resend {
+        /// Id of the subscription
+        #[arg(value_name = "SUBSCRIPTION")]
+        subscription: String,
+        /// Id of the event
         #[arg(value_name = "EVENT")]
         event: String,
     },
@@ -97,6 +109,7 @@ pub(super) fn run(args: &DeliveriesArgs) -> Done {
         Command::List(filters) => list(&session, filters)?,
         Command::Tail { subscription } => return tail::run(session, subscription.clone()),
         Command::Show { subscription, event } => show(&session, subscription, event)?,
+        Command::Resend { subscription, event } => resend(&session, subscription, event)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -161,4 +174,14 @@ fn show(session: &Session, subscription: &str, event: &str) -> Result<(), Failur
         say("postrider: nothing was attempted yet");
     }
     Ok(())
+}
+
+/// What becomes of it is seen with `show` and `tail`: it is sent as its turn comes.
+fn resend(session: &Session, subscription: &str, event: &str) -> Result<(), Failure> {
+    let call = session.call("POST", &["subscriptions", subscription, "resend"]);
+    let answer = call.body(json!({"eventId": event})).send()?;
+    if session.json {
+        return Ok(print(&answer.line())?);
+    }
+    Ok(print(&format!("sending {} again\n", text::word(event)))?)
 }

@@ -1,6 +1,7 @@
 //! `deliveries tail`: the real command reading the real stream, through an engine that is killed and back.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -14,7 +15,7 @@ use crate::receiver::{Receiver as Endpoint, Reply};
 use crate::wait::{PATIENCE, until};
 
 /// A command that goes on, and its lines as they come.
-struct Going {
+pub struct Going {
     child: Child,
     out: Receiver<String>,
     err: Receiver<String>,
@@ -34,7 +35,11 @@ impl Going {
     fn start(desk: &Desk, arguments: &[&str]) -> Self {
         let server = format!("http://{}", desk.engine.admin);
         let more = ["--server", &server, "--account", "acme"];
-        let mut command = command(desk.dir.path(), &[arguments, &more].concat());
+        Self::start_in(desk.dir.path(), &[arguments, &more].concat())
+    }
+
+    pub fn start_in(dir: &Path, arguments: &[&str]) -> Self {
+        let mut command = command(dir, arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         Self { child, out, err }
@@ -49,10 +54,12 @@ impl Going {
         self.out.recv_timeout(PATIENCE).expect("it prints something")
     }
 
-    fn interrupt(mut self) -> Option<i32> {
+    /// Its exit code after Ctrl-C, and what it said that was not yet heard.
+    pub fn interrupt(mut self) -> (Option<i32>, String) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, Signal::INT).unwrap();
-        until("the command to end", || self.child.try_wait().unwrap().ok_or("it still runs")).code()
+        let ended = until("the command to end", || self.child.try_wait().unwrap().ok_or("it still runs"));
+        (ended.code(), self.err.iter().collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -95,7 +102,7 @@ fn attempts_are_shown_as_they_happen_also_after_a_restart() {
     assert!(line.contains("  delivered  evt-2  ") && line.ends_with(" ms  200"), "{line}");
     let seen: Value = serde_json::from_str(&json_of_other.prints()).unwrap();
     assert_eq!((&seen["eventId"], &seen["subscriptionId"]), (&json!("evt-1"), &json!(other)));
-    assert_eq!(json_of_other.interrupt(), Some(0));
+    assert_eq!(json_of_other.interrupt().0, Some(0));
 
     desk.engine.restart(desk.dir.path(), &options);
     tail.says("the stream ended; connecting again in 2 s");
@@ -105,7 +112,7 @@ fn attempts_are_shown_as_they_happen_also_after_a_restart() {
     });
     send(&desk.engine, "evt-3");
     assert!(tail.prints().contains("  evt-3  "), "and nothing of before");
-    assert_eq!(tail.interrupt(), Some(0), "Ctrl-C is no failure");
+    assert_eq!(tail.interrupt().0, Some(0), "Ctrl-C is no failure");
 }
 
 #[test]

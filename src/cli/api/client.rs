@@ -320,9 +320,12 @@ impl Answer {
         serde_json::from_str(&self.body).map_err(wrong)
     }
 
-    /// The document in one line, for programs.
+    /// The document in one line, for programs; nothing where there is none.
     pub(in crate::cli) fn line(&self) -> String {
-        format!("{}\n", self.body.trim_end())
+        match self.body.trim_end() {
+            "" => String::new(),
+            document => format!("{document}\n"),
+        }
     }
 }
 
