@@ -123,6 +123,7 @@ fn a_stopped_store_is_backed_up_as_it_lies() {
     send(&engine, 0..50);
     engine.until_settled(50);
     engine.kill9();
+    run(dir.path(), &["verify-store"], "").fine();
     run(dir.path(), &["backup", "backup", "--with-key"], "").fine();
     let new = dir.path().join("new");
     fs::create_dir(&new).unwrap();
