@@ -11,6 +11,7 @@ mod accounts;
 mod auth;
 mod body;
 mod certificate;
+mod checkpoint;
 mod console;
 mod deliveries;
 mod event_types;
@@ -35,8 +36,8 @@ mod tokens;
 pub use auth::Operator;
 pub use live::Live;
 pub use ports::{
-    BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
-    QueryError,
+    BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState, Healths,
+    Queries, QueryError,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

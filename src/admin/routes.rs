@@ -14,7 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, auth, console, deliveries, event_types, events, probes, session, stream, subscriptions, tokens,
+    accounts, auth, checkpoint, console, deliveries, event_types, events, probes, session, stream,
+    subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -41,6 +42,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/event-types", get(event_types::list))
         .route("/event-types/{type}", get(event_types::show))
         .route("/me", get(tokens::me))
+        .route("/checkpoint", operate(post(checkpoint::make).delete(checkpoint::drop)))
         .route("/accounts", operate(get(accounts::list)))
         .route(account, operate(get(accounts::show).put(accounts::put).delete(accounts::delete)))
         .route(&format!("{account}/features"), operate(get(accounts::features)))

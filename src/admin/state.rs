@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::Operator;
 use super::live::Live;
-use super::ports::{Changes, Healths, Queries, QueryError};
+use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -26,6 +26,7 @@ pub struct Admin {
     pub catalogue: Arc<Catalogue>,
     pub changes: Arc<dyn Changes>,
     pub queries: Arc<dyn Queries>,
+    pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
     pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,

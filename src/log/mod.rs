@@ -16,6 +16,8 @@ mod announcing;
 #[cfg(feature = "engine")]
 pub mod api;
 #[cfg(feature = "engine")]
+pub mod backup;
+#[cfg(feature = "engine")]
 mod census;
 #[cfg(feature = "engine")]
 mod commit;

@@ -38,6 +38,8 @@ mod wait;
 mod breaker;
 mod browser;
 mod cli;
+mod cli_recover;
+mod cli_tail;
 mod deadline;
 mod delivery;
 mod disabled;
