@@ -10,13 +10,16 @@
 mod accounts;
 mod auth;
 mod body;
+mod caller;
 mod certificate;
 mod console;
 mod deliveries;
 mod event_types;
 mod events;
+mod idempotency;
 mod listing;
 mod live;
+mod made;
 mod ports;
 mod probes;
 mod problem;
@@ -33,6 +36,7 @@ mod subscriptions;
 mod tokens;
 
 pub use auth::Operator;
+pub use idempotency::InWork;
 pub use live::Live;
 pub use ports::{
     BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,

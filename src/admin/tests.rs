@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod bench;
 mod deliveries;
+mod idempotency;
 mod serving;
 mod session;
 mod stream;

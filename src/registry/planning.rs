@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::change::{
-    AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange, TokenChange,
-};
+use super::change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange};
 use super::draft::{Draft, Field, NAME_CHARS_MAX, Patch};
+use super::drawing::Draw;
 use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
+use super::origin::{Asked, Origin};
+use super::remembered::{ANSWER_LEN_MAX, Memory};
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
-use super::{headers, id, rows, token_row};
+use super::{headers, id, rows};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, Epoch, NewEvent, Secrets, Seq, SigningKeys, Status, Subscription,
-    SubscriptionId, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Epoch, Secrets, Seq, SigningKeys, Status, Subscription, SubscriptionId,
+    SubscriptionKey, UnixMillis,
 };
 
 /// Random bytes of a new secret.
@@ -34,50 +35,6 @@ struct At {
     /// Everything below has been dropped from the log.
     floor: Seq,
     now: UnixMillis,
-}
-
-/// A plan that is being made.
-struct Draw {
-    counters: Counters,
-    changed: Changed,
-    rows: Vec<Row>,
-    event: Option<NewEvent>,
-}
-
-impl Draw {
-    fn account(&mut self, before: Option<&Arc<Account>>, after: Account) {
-        self.rows.push(rows::account(&after));
-        self.changed.accounts.push(AccountChange { before: before.cloned(), after: Some(Arc::new(after)) });
-    }
-
-    fn subscription(
-        &mut self,
-        before: Option<&Arc<Subscription>>,
-        after: Subscription,
-        sealer: &mut Sealer<'_>,
-    ) {
-        self.rows.push(rows::subscription(&after, sealer));
-        let change = SubscriptionChange { before: before.cloned(), after: Some(Arc::new(after)) };
-        self.changed.subscriptions.push(change);
-    }
-
-    fn no_subscription(&mut self, before: &Arc<Subscription>) {
-        self.rows.push(Row { key: rows::subscription_key(before.key), value: None });
-        let change = SubscriptionChange { before: Some(Arc::clone(before)), after: None };
-        self.changed.subscriptions.push(change);
-    }
-}
-
-impl Draw {
-    fn token(&mut self, before: Option<&Arc<Token>>, after: Token) {
-        self.rows.push(token_row::row(&after));
-        self.changed.tokens.push(TokenChange { before: before.cloned(), after: Some(Arc::new(after)) });
-    }
-
-    fn no_token(&mut self, before: &Arc<Token>) {
-        self.rows.push(Row { key: token_row::key(before.account, &before.id), value: None });
-        self.changed.tokens.push(TokenChange { before: Some(Arc::clone(before)), after: None });
-    }
 }
 
 impl Registry {
@@ -103,7 +60,7 @@ impl Registry {
     /// See [`ChangeError`]; `Store` never comes from here.
     pub fn plan(
         &self,
-        change: Change,
+        asked: impl Into<Asked>,
         next: Seq,
         floor: Seq,
         now: UnixMillis,
@@ -112,7 +69,9 @@ impl Registry {
         let at = At { next, floor, now };
         let sealer = &mut Sealer { vault: &self.options.vault, entropy: Entropy::new(random) };
         let mut draw = self.draw();
+        let Asked { change, origin } = asked.into();
         match change {
+            Change::Nothing => {}
             Change::CreateSubscription { account, draft } => {
                 self.create(&mut draw, &account, draft, at, sealer)?;
             }
@@ -163,19 +122,54 @@ impl Registry {
                 }
             }
         }
+        self.remember(&mut draw, &origin, at, sealer)?;
         Ok(self.finish(draw))
     }
 
+    /// What upkeep takes away.
+    pub fn plan_upkeep(&self, now: UnixMillis) -> Plan {
+        let mut draw = self.draw();
+        (draw.memory, draw.rows) = self.remembered.plan_upkeep(now);
+        self.finish(draw)
+    }
+
+    /// The answer goes with the change, where it is to be remembered.
+    fn remember(
+        &self,
+        draw: &mut Draw,
+        origin: &Origin,
+        at: At,
+        sealer: &mut Sealer<'_>,
+    ) -> Result<(), ChangeError> {
+        let Some(remember) = &origin.remember else { return Ok(()) };
+        if self.remembered.get(remember.key, at.now).is_some() {
+            return Err(ChangeError::Answered);
+        }
+        let answer = (remember.answer)(&draw.changed).filter(|answer| answer.len() <= ANSWER_LEN_MAX);
+        if let Some(answer) = answer {
+            let (memory, rows) = self.remembered.plan(remember, &answer, at.now, sealer);
+            draw.memory = memory;
+            draw.rows.extend(rows);
+        }
+        Ok(())
+    }
+
     fn draw(&self) -> Draw {
-        Draw { counters: self.counters, changed: Changed::default(), rows: Vec::new(), event: None }
+        Draw {
+            counters: self.counters,
+            changed: Changed::default(),
+            rows: Vec::new(),
+            event: None,
+            memory: Memory::default(),
+        }
     }
 
     fn finish(&self, mut draw: Draw) -> Plan {
         if draw.counters != self.counters {
             draw.rows.push(rows::counters(draw.counters));
         }
-        let Draw { counters, changed, rows, event } = draw;
-        Plan { generation: self.generation, rows, changed, counters, event }
+        let Draw { counters, changed, rows, event, memory } = draw;
+        Plan { generation: self.generation, rows, changed, counters, event, memory }
     }
 
     fn entry(&self, account: &AccountName) -> Option<&Entry> {

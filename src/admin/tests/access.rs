@@ -165,7 +165,7 @@ fn an_expired_token_opens_nothing() {
     let digest = crate::admin::auth::digest(text);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("starts");
     runtime
-        .block_on(bench.admin.changes.change(Change::CreateToken { account, draft, digest }))
+        .block_on(bench.admin.changes.change(Change::CreateToken { account, draft, digest }.into()))
         .expect("made");
     ask(&bench, text, "GET", "/api/v1/event-types", None).problem(401, "unauthorized");
 }
