@@ -8,6 +8,7 @@
 //! Deliberately absent: knowledge of the store, and any way to block a worker.
 
 mod accounts;
+mod audit;
 mod auth;
 mod body;
 mod caller;

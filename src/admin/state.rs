@@ -14,7 +14,8 @@ use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
 use crate::model::{Catalogue, UnixMillis};
-use crate::registry::{Asked, Change, Changed, Origin, Registry};
+use crate::registry::access::Principal;
+use crate::registry::{Action, Asked, Change, Changed, Note, Origin, Registry, Target, TargetKind};
 use crate::telemetry::Telemetry;
 use crate::telemetry::handles::ControlMetrics;
 
@@ -70,6 +71,23 @@ impl Admin {
             once.done();
         }
         answer(&changed)
+    }
+
+    /// That somebody signed in. Where it cannot be written they come in all the same: whoever is to free a
+    /// full disk must be able to look.
+    pub async fn note_sign_in(&self, principal: &Principal) {
+        let account = principal.account().and_then(|key| {
+            let name = self.registry().account(key)?.name.clone();
+            Some((key, name))
+        });
+        let actor = principal.actor();
+        let target =
+            Target { kind: TargetKind::Session, id: actor.id.to_string(), name: actor.name.to_string() };
+        let note = Note { account, action: Action::SessionBegin, target, changes: Vec::new() };
+        let asked = Asked { change: Change::Note(note), origin: Origin { actor, remember: None } };
+        if let Err(error) = self.changes.change(asked).await {
+            tracing::warn!(%error, "a sign-in is not in the audit trail");
+        }
     }
 
     /// Runs a blocking read of the log on the blocking pool.

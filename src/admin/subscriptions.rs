@@ -18,7 +18,9 @@ use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::SubscriptionView;
 use crate::model::{ClientIdentity, SignatureScheme, Subscription, SubscriptionId, UnixMillis};
-use crate::registry::{Change, ChangeError, Changed, Draft, Field, Patch, parse_overlap, secret_text};
+use crate::registry::{
+    Action, Change, ChangeError, Changed, Draft, Field, Patch, note_of, parse_overlap, secret_text,
+};
 use crate::send::ed25519::KeyPair;
 use crate::send::tls::{IdentityError, check_identity};
 
@@ -147,8 +149,15 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn secret(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Made, Problem> {
-    Ok(shown_secret(&admin, &*path.subscription(&admin)?))
+pub async fn secret(
+    State(admin): State<Arc<Admin>>,
+    caller: Caller,
+    path: Segments,
+) -> Result<Made, Problem> {
+    let sub = path.subscription(&admin)?;
+    // First the note, then the secret: nobody sees it unnoted.
+    admin.change(&caller, Change::Note(note_of(&sub, Action::SecretReveal, Vec::new()))).await?;
+    Ok(shown_secret(&admin, &sub))
 }
 
 pub async fn rotate_secret(

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::audit::Note;
+use super::audit_row::NextSerials;
 use super::draft::{Draft, Patch};
 use super::field::FieldError;
 use super::remembered::Memory;
@@ -86,6 +88,8 @@ pub enum Change {
     },
     /// Changes nothing: there is only an answer to be remembered.
     Nothing,
+    /// Changes nothing, and is worth a line in the audit trail.
+    Note(Note),
 }
 
 /// What came of a change.
@@ -159,6 +163,7 @@ pub struct Plan {
     pub(super) counters: Counters,
     pub(super) event: Option<NewEvent>,
     pub(super) memory: Memory,
+    pub(super) serials: NextSerials,
 }
 
 impl Plan {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::audit::Note;
+use super::audit_row::NextSerials;
 use super::change::{AccountChange, Changed, Counters, Row, SubscriptionChange, TokenChange};
 use super::entropy::Sealer;
 use super::remembered::Memory;
@@ -17,6 +19,8 @@ pub(super) struct Draw {
     pub rows: Vec<Row>,
     pub event: Option<NewEvent>,
     pub memory: Memory,
+    pub notes: Vec<Note>,
+    pub serials: NextSerials,
 }
 
 impl Draw {

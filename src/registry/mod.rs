@@ -8,6 +8,10 @@
 //! Deliberately absent: writing rows (the log does), and routing (`route`).
 
 pub mod access;
+mod accounting;
+mod audit;
+mod audit_list;
+mod audit_row;
 mod change;
 mod draft;
 mod drawing;
@@ -30,6 +34,8 @@ mod token_row;
 mod vault;
 mod words;
 
+pub use audit::{Action, AuditEntry, Note, Target, TargetKind, note_of};
+pub use audit_list::{AuditPage, AuditQuery, KeyValue, OrderedRows, audit_page, audit_range};
 pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange, TokenChange};
 pub use draft::{DeliveryPatch, Draft, Field, Patch};
 pub use field::{ERRORS_MAX, FieldError};

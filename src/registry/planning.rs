@@ -8,8 +8,8 @@ use super::draft::{Draft, Field, NAME_CHARS_MAX, Patch};
 use super::drawing::Draw;
 use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
-use super::origin::{Asked, Origin};
-use super::remembered::{ANSWER_LEN_MAX, Memory};
+use super::origin::Asked;
+use super::remembered::Memory;
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
 use super::{headers, id, rows};
@@ -29,12 +29,12 @@ fn signing_keys(entropy: &mut Entropy) -> SigningKeys {
 
 /// The circumstances of a plan.
 #[derive(Clone, Copy)]
-struct At {
+pub(super) struct At {
     /// The next event's seq: where a change takes effect.
     next: Seq,
     /// Everything below has been dropped from the log.
     floor: Seq,
-    now: UnixMillis,
+    pub now: UnixMillis,
 }
 
 impl Registry {
@@ -72,6 +72,7 @@ impl Registry {
         let Asked { change, origin } = asked.into();
         match change {
             Change::Nothing => {}
+            Change::Note(note) => draw.notes.push(note),
             Change::CreateSubscription { account, draft } => {
                 self.create(&mut draw, &account, draft, at, sealer)?;
             }
@@ -122,54 +123,29 @@ impl Registry {
                 }
             }
         }
+        self.note(&mut draw, &origin, at);
         self.remember(&mut draw, &origin, at, sealer)?;
         Ok(self.finish(draw))
     }
 
-    /// What upkeep takes away.
-    pub fn plan_upkeep(&self, now: UnixMillis) -> Plan {
-        let mut draw = self.draw();
-        (draw.memory, draw.rows) = self.remembered.plan_upkeep(now);
-        self.finish(draw)
-    }
-
-    /// The answer goes with the change, where it is to be remembered.
-    fn remember(
-        &self,
-        draw: &mut Draw,
-        origin: &Origin,
-        at: At,
-        sealer: &mut Sealer<'_>,
-    ) -> Result<(), ChangeError> {
-        let Some(remember) = &origin.remember else { return Ok(()) };
-        if self.remembered.get(remember.key, at.now).is_some() {
-            return Err(ChangeError::Answered);
-        }
-        let answer = (remember.answer)(&draw.changed).filter(|answer| answer.len() <= ANSWER_LEN_MAX);
-        if let Some(answer) = answer {
-            let (memory, rows) = self.remembered.plan(remember, &answer, at.now, sealer);
-            draw.memory = memory;
-            draw.rows.extend(rows);
-        }
-        Ok(())
-    }
-
-    fn draw(&self) -> Draw {
+    pub(super) fn draw(&self) -> Draw {
         Draw {
             counters: self.counters,
             changed: Changed::default(),
             rows: Vec::new(),
             event: None,
             memory: Memory::default(),
+            notes: Vec::new(),
+            serials: Vec::new(),
         }
     }
 
-    fn finish(&self, mut draw: Draw) -> Plan {
+    pub(super) fn finish(&self, mut draw: Draw) -> Plan {
         if draw.counters != self.counters {
             draw.rows.push(rows::counters(draw.counters));
         }
-        let Draw { counters, changed, rows, event, memory } = draw;
-        Plan { generation: self.generation, rows, changed, counters, event, memory }
+        let Draw { counters, changed, rows, event, memory, serials, .. } = draw;
+        Plan { generation: self.generation, rows, changed, counters, event, memory, serials }
     }
 
     fn entry(&self, account: &AccountName) -> Option<&Entry> {

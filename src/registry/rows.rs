@@ -7,6 +7,7 @@
 //! | 3 | subscription key, u64 big-endian | subscription |
 //! | 4 | account key, u32 big-endian, token id | token |
 //! | 5 | request key, 32 bytes | a request that was answered |
+//! | 6, 17, 18 | see [`super::audit_row`] | the audit trail |
 //! | 16 | request key, 32 bytes | the answer, sealed |
 //!
 //! Those from tag 16 on are read when they are asked for, and are not loaded at a start.
@@ -25,7 +26,7 @@ use super::origin::RequestKey;
 use super::remembered::Entry;
 use super::state::Account;
 use super::token::Token;
-use super::{remembered, subscription_row, token_row};
+use super::{audit_row, remembered, subscription_row, token_row};
 use crate::model::ids::IdError;
 use crate::model::url::UrlError;
 use crate::model::{AccountKey, AccountName, Subscription, SubscriptionKey, UnixMillis};
@@ -107,6 +108,7 @@ pub(super) enum Read {
     Subscription(Box<Subscription>, bool),
     Token(Token),
     Remembered(RequestKey, Entry),
+    Serial(AccountKey, u64),
     /// The log's own, or one that is not loaded.
     Foreign,
 }
@@ -235,6 +237,10 @@ pub(super) fn read(
         remembered::TAG => {
             let (key, entry) = remembered::read(rest, value)?;
             Ok(Read::Remembered(key, entry))
+        }
+        audit_row::TAG_SERIAL => {
+            let (account, next) = audit_row::read_serial(rest, value)?;
+            Ok(Read::Serial(account, next))
         }
         TAG_UNLOADED.. => Ok(Read::Foreign),
         _ => Err(RowError::Key),

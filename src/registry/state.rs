@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::audit::Serials;
 use super::change::{Changed, Counters, Plan, Row, SubscriptionChange};
 use super::entropy::{Entropy, Sealer};
 use super::origin::{RequestDigest, RequestKey};
@@ -70,6 +71,7 @@ pub struct Registry {
     subscriptions: HashMap<SubscriptionKey, Arc<Subscription>, foldhash::fast::RandomState>,
     tokens: HashMap<TokenDigest, Arc<Token>, foldhash::fast::RandomState>,
     pub(super) remembered: Remembered,
+    pub(super) serials: Serials,
     pub(super) counters: Counters,
     pub(super) generation: u64,
 }
@@ -84,6 +86,7 @@ impl Registry {
             subscriptions: HashMap::default(),
             tokens: HashMap::default(),
             remembered: Remembered::default(),
+            serials: Serials::default(),
             counters: Counters::default(),
             generation: 0,
         }
@@ -112,6 +115,7 @@ impl Registry {
                 Ok(Read::Counters(counters)) => self.counters = counters,
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
                 Ok(Read::Remembered(key, entry)) => self.remembered.put(key, entry),
+                Ok(Read::Serial(account, next)) => self.serials.set(account, Some(next)),
                 Ok(Read::Token(token)) => self.put_token(Arc::new(token)),
                 Ok(Read::Subscription(sub, old)) => {
                     again.extend(self.load_subscription(*sub, old, next, &mut sealer));
@@ -232,6 +236,9 @@ impl Registry {
         self.generation += 1;
         self.counters = plan.counters;
         self.remembered.install(plan.memory);
+        for (account, next) in plan.serials {
+            self.serials.set(account, next);
+        }
         // What goes is taken out before what comes is put in: an account's going takes its subscriptions.
         for change in &plan.changed.subscriptions {
             if let (Some(before), None) = (&change.before, &change.after) {

@@ -13,7 +13,7 @@ use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
 use crate::log::store::Store;
 use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Seq, SubscriptionKey};
-use crate::registry::{Asked, ChangeError, Changed, Registry, TokenDigest};
+use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
 use crate::rt::clock;
 
 /// Changes of the configuration that wait for the log at most.
@@ -98,6 +98,10 @@ impl Queries for LogQueries {
 
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         self.0.events_at(seqs).map_err(|error| unreadable(&error))
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        self.0.audit(query).map_err(|error| unreadable(&error))
     }
 
     fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {

@@ -36,3 +36,25 @@ fn an_idempotency_key_outlives_a_kill() {
         assert_eq!(items.as_array().unwrap().len(), 1, "{path}: {items}");
     }
 }
+
+#[test]
+fn the_audit_trail_outlives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::default();
+    let engine = Engine::start(dir.path(), &options);
+    let sub = engine.subscribe_url("acme", "https://example.com/", &["*"], &json!({}));
+    engine.patch("acme", &sub, &json!({"name": "other", "status": "inactive"}));
+    engine.secret("acme", &sub);
+    let told = engine.api("GET", "/accounts/acme/audit", None).want(200).json();
+    let words: Vec<_> = told["items"].as_array().unwrap().iter().map(|it| it["action"].clone()).collect();
+    assert_eq!(words, ["secret.reveal", "subscription.update", "subscription.create", "account.create"]);
+    assert_eq!(told["items"][1]["changes"], json!(["name", "status"]));
+    engine.kill9();
+
+    let engine = Engine::start(dir.path(), &options);
+    assert_eq!(engine.api("GET", "/accounts/acme/audit", None).want(200).json(), told);
+    assert_eq!(engine.api("GET", "/audit", None).want(200).json(), told);
+    engine.patch("acme", &sub, &json!({"status": "active"}));
+    let page = engine.api("GET", "/accounts/acme/audit?limit=1", None).want(200).json();
+    assert_eq!(page["items"][0]["id"], "5", "numbers go on over the kill");
+}

@@ -54,6 +54,8 @@ fn every_route_knows_who_may() {
         ("GET", "/api/v1/event-types/user.created".into(), None, [200; 5]),
         ("GET", "/api/v1/me".into(), None, [200; 5]),
         ("GET", "/api/v1/accounts".into(), None, operator_only),
+        ("GET", "/api/v1/audit".into(), None, operator_only),
+        ("GET", "/api/v1/accounts/acme/audit".into(), None, [200, 200, 403, 403, 404]),
         ("GET", "/api/v1/accounts/acme".into(), None, operator_only),
         ("PUT", "/api/v1/accounts/acme".into(), Some("{}"), operator_only),
         ("DELETE", "/api/v1/accounts/acme".into(), None, operator_only),

@@ -19,7 +19,10 @@ use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
     Refused, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
 };
-use crate::registry::{Asked, ChangeError, Changed, Registry, RegistryOptions, Vault};
+use crate::registry::{
+    Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
+    Vault, audit_page,
+};
 use crate::telemetry::handles::ControlMetrics;
 use crate::telemetry::tests::local;
 
@@ -81,6 +84,17 @@ pub struct Shelf {
     rows: Rows,
 }
 
+struct Ordered<'r>(&'r BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl OrderedRows for Ordered<'_> {
+    type Error = std::convert::Infallible;
+
+    fn at_or_below(&mut self, key: &[u8]) -> Result<Option<KeyValue>, Self::Error> {
+        let row = self.0.range(..=key.to_vec()).next_back();
+        Ok(row.map(|(key, value)| (key.clone(), value.clone())))
+    }
+}
+
 impl Queries for Shelf {
     fn events(&self, query: &EventsQuery) -> Result<EventsPage, QueryError> {
         let events = self.events.lock().expect("lock");
@@ -111,6 +125,12 @@ impl Queries for Shelf {
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         let events = self.events.lock().expect("lock");
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        let rows = self.rows.lock().expect("lock");
+        let Ok(page) = audit_page(&mut Ordered(&rows), query);
+        Ok(page)
     }
 
     fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
