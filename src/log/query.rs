@@ -44,6 +44,14 @@ impl Store {
         self.with(|db| EventLoader::new(db, self.floor(), self.stats())?.load(seq))
     }
 
+    /// A row of the registry that is not kept in memory.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|db| db.get(Family::Meta, key))
+    }
+
     /// Those of the events at `seqs` that the log has.
     ///
     /// # Errors
