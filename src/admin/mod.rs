@@ -22,6 +22,7 @@ mod probes;
 mod problem;
 mod query;
 mod readiness;
+mod replay;
 mod routes;
 mod segments;
 mod serve;
@@ -35,8 +36,8 @@ mod tokens;
 pub use auth::Operator;
 pub use live::Live;
 pub use ports::{
-    BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
-    QueryError,
+    Again, BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
+    QueryError, ReplayError, Replays,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

@@ -14,7 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, auth, console, deliveries, event_types, events, probes, session, stream, subscriptions, tokens,
+    accounts, auth, console, deliveries, event_types, events, probes, replay, session, stream, subscriptions,
+    tokens,
 };
 use crate::registry::access::Right;
 
@@ -62,6 +63,8 @@ pub fn router(admin: Arc<Admin>) -> Router {
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),
         )
+        .route(&format!("{subscription}/resend"), manage_gated(post(replay::resend)))
+        .route(&format!("{subscription}/test"), manage_gated(post(replay::test)))
         .route(&format!("{account}/deliveries"), read_gated(get(deliveries::list)))
         .route(&format!("{account}/deliveries/stream"), read_gated(get(stream::stream)))
         .route(&format!("{account}/events"), read(get(events::list)))
