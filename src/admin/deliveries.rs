@@ -233,7 +233,7 @@ pub async fn list(
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AttemptView {
+pub(super) struct AttemptView {
     number: u16,
     trigger: &'static str,
     started_at: String,
@@ -271,7 +271,7 @@ fn header(name: &str, value: impl Into<String>) -> HeaderView {
 
 /// An attempt's row keeps what differs from attempt to attempt; URL and custom headers are those that the
 /// subscription has now. The signature is not kept and not shown.
-fn attempt_view(sub: &Subscription, event: &Event, attempt: Attempt) -> AttemptView {
+pub(super) fn attempt_view(sub: &Subscription, event: &Event, attempt: Attempt) -> AttemptView {
     let mut headers = vec![
         header("content-type", "application/json"),
         header("user-agent", concat!("Postrider/", env!("CARGO_PKG_VERSION"))),

@@ -27,6 +27,7 @@ mod probes;
 mod problem;
 mod query;
 mod readiness;
+mod replay;
 mod routes;
 mod segments;
 mod serve;
@@ -41,8 +42,8 @@ pub use auth::Operator;
 pub use idempotency::InWork;
 pub use live::Live;
 pub use ports::{
-    BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState, Healths,
-    Queries, QueryError,
+    Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
+    Healths, Queries, QueryError, ReplayError, Replays,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

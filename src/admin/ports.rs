@@ -4,9 +4,11 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{
-    AccountKey, Attempt, Event, EventId, EventMask, Refused, Seq, SubscriptionKey, UnixMillis,
+    AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Seq, Subscription, SubscriptionKey,
+    UnixMillis,
 };
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed};
 
@@ -71,6 +73,42 @@ pub trait Checkpoints: Send + Sync + 'static {
     /// that is surely in it.
     fn make(&self) -> Result<(PathBuf, Seq), QueryError>;
     fn drop(&self) -> Result<(), QueryError>;
+}
+
+/// Why a worker did not do at once what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// Too much of this kind is under way.
+    Busy,
+    /// It stops, or does not answer.
+    Stopping,
+}
+
+/// What was done about a delivery that was asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It is due now: that is on disk.
+    Due,
+    /// It is being sent anyway.
+    UnderWay,
+    /// The event is not in the log any more.
+    Gone,
+    /// The subscription did not want it when the log took it.
+    Unwanted,
+}
+
+/// Sends by hand, through the worker that owns the subscription.
+pub trait Replays: Send + Sync + 'static {
+    /// Sends a test event now and waits for what came of it, for as long as `timeout`.
+    fn test(
+        &self,
+        subscription: Arc<Subscription>,
+        event: Arc<Event>,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Outcome, ReplayError>>;
+
+    /// Makes a delivery again. Resolves when that is durable, not when it was attempted.
+    fn resend(&self, subscription: SubscriptionKey, seq: Seq) -> BoxFuture<'_, Result<Again, ReplayError>>;
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::ports::QueryError;
+use super::ports::{QueryError, ReplayError};
 use crate::model::Refused;
 use crate::registry::{ChangeError, FieldError};
 
@@ -113,6 +113,18 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Busy => {
+                let detail = "too much is being sent by hand; try again in a moment";
+                Self::busy(StatusCode::SERVICE_UNAVAILABLE, "replays_busy", detail)
+            }
+            ReplayError::Stopping => Refused::Stopping.into(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, probes,
+    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, probes, replay,
     session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
@@ -68,6 +68,8 @@ pub fn router(admin: Arc<Admin>) -> Router {
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),
         )
+        .route(&format!("{subscription}/resend"), manage_gated(post(replay::resend)))
+        .route(&format!("{subscription}/test"), manage_gated(post(replay::test)))
         .route(&format!("{account}/deliveries"), read_gated(get(deliveries::list)))
         .route(&format!("{account}/deliveries/stream"), read_gated(get(stream::stream)))
         .route(&format!("{account}/events"), read(get(events::list)))

@@ -9,7 +9,7 @@ use super::caller::Caller;
 use super::idempotency::InWork;
 use super::live::Live;
 use super::made::Made;
-use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError};
+use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError, Replays};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -33,6 +33,7 @@ pub struct Admin {
     pub queries: Arc<dyn Queries>,
     pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
+    pub replays: Arc<dyn Replays>,
     pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,

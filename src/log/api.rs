@@ -4,15 +4,18 @@
 //! nothing here knows RocksDB.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 pub use crate::model::Refused;
-use crate::model::{Event, NewEvent, Seq, SubscriptionKey, UnixMillis};
+use crate::model::{Event, NewEvent, Outcome, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
 use crate::registry::{Asked, ChangeError, Changed};
 use crate::route::Index;
-pub use crate::schedule::pages::{Found, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
-pub use crate::schedule::{Backlog, Body, Census, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
+pub use crate::schedule::pages::{Found, Known, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
+pub use crate::schedule::{
+    Again, Backlog, Body, Census, HeadsPage, LogPage, Read, ReplayPage, RetryPage, SubscriptionPage,
+};
 use crate::settle::{Released, Settlement};
 
 /// What may be asked of the writer thread.
@@ -62,6 +65,8 @@ pub enum Input {
     Heads(HeadsPage),
     /// See [`Read::Backlog`].
     Backlog(Backlog),
+    /// See [`Read::Replay`].
+    ReplayPage(ReplayPage),
     /// See [`Read::Bodies`].
     Bodies(Vec<Body>),
     /// This settlement is in the store.
@@ -70,8 +75,37 @@ pub enum Input {
     Live { after: Seq },
     /// A subscription's old owner has let go of it.
     Adopt(Released),
+    /// Make these deliveries again.
+    Replay(AskedAgain),
+    /// Send this now, beside all that is scheduled.
+    Test(TestSend),
     /// Start nothing new, let what is in flight end, settle, and leave.
     Stop,
+}
+
+/// Deliveries that are to be made again. The reply is dropped where the worker stops.
+pub struct AskedAgain {
+    pub subscription: SubscriptionKey,
+    /// At most [`PAGE_EVENTS_MAX`].
+    pub seqs: Vec<Seq>,
+    pub trigger: Trigger,
+    /// `None` where the subscription is not this worker's.
+    pub reply: oneshot::Sender<Option<Vec<(Seq, Again)>>>,
+}
+
+/// A test event. The reply is dropped where the worker stops.
+pub struct TestSend {
+    pub subscription: Arc<Subscription>,
+    pub event: Arc<Event>,
+    pub timeout: Duration,
+    pub reply: oneshot::Sender<Result<Outcome, TestRefused>>,
+}
+
+/// Why a test event was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestRefused {
+    /// Too many are on their way.
+    Busy,
 }
 
 /// How the log reaches one worker. The queue behind it is bounded for commits only: the number of

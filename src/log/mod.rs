@@ -41,6 +41,8 @@ pub mod reader;
 #[cfg(feature = "engine")]
 pub mod recovery;
 #[cfg(feature = "engine")]
+mod replays;
+#[cfg(feature = "engine")]
 mod retention;
 #[cfg(feature = "engine")]
 mod rows;

@@ -13,7 +13,7 @@ use xorf::BinaryFuse16;
 
 use super::fingerprint::Fingerprint;
 use crate::model::{AccountKey, Event, Seq, Trigger, TypeBit, UnixMillis};
-use crate::settle::DeadReason;
+use crate::settle::{DeadReason, Tries};
 
 /// The version that this code writes.
 pub const RECORD_VERSION: u8 = 1;
@@ -213,7 +213,7 @@ pub struct SealedAt {
 /// `retries`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RetryValue {
-    pub attempts: u16,
+    pub attempts: Tries,
     pub accepted_at: UnixMillis,
     pub trigger: Trigger,
 }

@@ -46,7 +46,7 @@ fn golden() {
         encode(&vec![attempt()]),
         "0184392a8f01fb2c010201fd60b7e108a20100000c01fbf7010107033530330105613a20620a020102010107fb0004",
     );
-    let retry = RetryValue { attempts: 2, accepted_at: UnixMillis(9), trigger: Trigger::Resend };
+    let retry = RetryValue { attempts: 2.into(), accepted_at: UnixMillis(9), trigger: Trigger::Resend };
     check(encode(&retry), "0119d709c3020902");
     check(encode(&DeadValue { reason: DeadReason::Gone, at: UnixMillis(9) }), "011a9b1e210109");
     let floors = FloorsRow { events: Seq(1), ids: Seq(2), attempts: Seq(3), dead: Seq(4) };

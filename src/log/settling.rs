@@ -19,6 +19,10 @@ pub(super) fn put_settlement(
     counters: &mut CountersRow,
 ) -> Result<(), StoreError> {
     put_attempts(batch, &settlement.attempts, counters)?;
+    for (subscription, seq) in &settlement.dead_delete {
+        let key = Key::Dead { subscription: *subscription, seq: *seq };
+        batch.delete(Family::Dead, key.encode().as_ref());
+    }
     for dead in &settlement.dead_put {
         let key = Key::Dead { subscription: dead.subscription, seq: dead.seq };
         let value = DeadValue { reason: dead.reason, at: dead.at };

@@ -227,7 +227,8 @@ impl Writer {
         self.commit_events(std::mem::take(&mut burst.appends));
         if !self.pending.is_empty() && self.failed.is_none() {
             // Its failure is dealt with inside; nobody waits for an answer to a settlement.
-            let _ = self.write(false, |_| Ok(()));
+            let sync = self.pending.iter().any(|settlement| settlement.sync);
+            let _ = self.write(sync, |_| Ok(()));
         }
         burst.stop
     }

@@ -153,6 +153,7 @@ impl Shard {
 
     fn let_go(&mut self, now: Now, before: &Arc<Subscription>) {
         let key = before.key;
+        self.replays.disturbed(key);
         let Some(lane) = self.lane(before, Cursor::Live) else { return };
         if lane.cursor == Cursor::Awaiting {
             // It was never ours: whoever has it lets go of it for the present owner.

@@ -13,6 +13,7 @@ mod housekeeping;
 mod key_file;
 mod observers;
 mod options;
+mod replays;
 mod token;
 mod types;
 
@@ -198,6 +199,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         queries: Arc::new(adapters::LogQueries::new(Arc::clone(&store))),
         checkpoints: Arc::new(adapters::StoreCheckpoints::new(Arc::clone(&store))),
         healths: Arc::clone(&board) as Arc<dyn admin::Healths>,
+        replays: Arc::new(replays::WorkerReplays::new(Arc::clone(&index), outboxes)),
         live,
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),

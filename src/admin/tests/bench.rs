@@ -12,12 +12,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, Operator,
-    Queries, QueryError, Readiness, Sessions, bind, start,
+    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, Operator,
+    Queries, QueryError, Readiness, ReplayError, Replays, Sessions, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
-    Refused, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
+    Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
 };
 use crate::registry::{
     Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
@@ -161,6 +161,22 @@ impl crate::admin::Checkpoints for Well {
     }
 }
 
+/// Workers that have stopped.
+impl Replays for Well {
+    fn test(
+        &self,
+        _: Arc<Subscription>,
+        _: Arc<Event>,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Outcome, ReplayError>> {
+        Box::pin(async { Err(ReplayError::Stopping) })
+    }
+
+    fn resend(&self, _: SubscriptionKey, _: Seq) -> BoxFuture<'_, Result<Again, ReplayError>> {
+        Box::pin(async { Err(ReplayError::Stopping) })
+    }
+}
+
 pub struct Bench {
     pub address: SocketAddr,
     pub admin: Arc<Admin>,
@@ -206,6 +222,7 @@ impl Bench {
             queries: Arc::clone(&shelf) as Arc<_>,
             checkpoints: Arc::new(Well),
             healths: Arc::new(Well),
+            replays: Arc::new(Well),
             live: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),

@@ -9,7 +9,7 @@ use crate::settle::{DeadReason, DeadRow, Released, RetryKey, RetryRow};
 fn retry(due: u64, subscription: SubscriptionKey, seq: u64) -> RetryRow {
     RetryRow {
         key: RetryKey { due: UnixMillis(due), subscription, seq: Seq(seq) },
-        attempts: 2,
+        attempts: 2.into(),
         accepted_at: UnixMillis(5),
         trigger: Trigger::Retry,
     }

@@ -15,7 +15,7 @@ fn fill(dir: &Path) -> SubscriptionKey {
     rig.accept("acme", 1..=5);
     rig.accept("other", 6..=9);
     let key = RetryKey { due: UnixMillis(START + 5000), subscription: sub, seq: Seq(3) };
-    let retry = RetryRow { key, attempts: 1, accepted_at: UnixMillis(START), trigger: Trigger::Event };
+    let retry = RetryRow { key, attempts: 1.into(), accepted_at: UnixMillis(START), trigger: Trigger::Event };
     let mut done = settlement(0, 1, Seq(3));
     done.attempts = vec![delivered(sub, Seq(1)), delivered(sub, Seq(4))];
     done.retries_put = vec![retry];
@@ -112,7 +112,8 @@ fn every_kind_of_damage_is_found() {
     check(
         &|batch, sub| {
             let key = RetryKey { due: UnixMillis(1), subscription: sub, seq: Seq(77) };
-            let value = RetryValue { attempts: 1, accepted_at: UnixMillis(1), trigger: Trigger::Event };
+            let value =
+                RetryValue { attempts: 1.into(), accepted_at: UnixMillis(1), trigger: Trigger::Event };
             let value = encode(&value).expect("encodes");
             batch.put(Family::Retries, Key::Retry(key).encode().as_ref(), &value);
             let mark = encode(&Seq(10)).expect("encodes");
