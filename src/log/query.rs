@@ -231,11 +231,7 @@ impl Store {
     /// # Errors
     /// Whatever the store says; a damaged row.
     pub fn retry_of(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<RetryRow>, StoreError> {
-        self.with(|db| {
-            let at = Key::RetryOf { subscription, seq }.encode();
-            let Some(due) = db.get(Family::Retries, at.as_ref())? else { return Ok(None) };
-            retry_at(db, RetryKey { due: decode(&due)?, subscription, seq })
-        })
+        self.with(|db| waiting_retry(db, subscription, seq))
     }
 
     /// Waiting retries of one subscription, by seq, at most `limit`.
@@ -263,6 +259,16 @@ impl Store {
         })?;
         Ok(rows)
     }
+}
+
+pub(super) fn waiting_retry(
+    db: &Db,
+    subscription: SubscriptionKey,
+    seq: Seq,
+) -> Result<Option<RetryRow>, StoreError> {
+    let at = Key::RetryOf { subscription, seq }.encode();
+    let Some(due) = db.get(Family::Retries, at.as_ref())? else { return Ok(None) };
+    retry_at(db, RetryKey { due: decode(&due)?, subscription, seq })
 }
 
 fn retry_at(db: &Db, key: RetryKey) -> Result<Option<RetryRow>, StoreError> {
