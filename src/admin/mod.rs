@@ -16,6 +16,7 @@ mod certificate;
 mod checkpoint;
 mod console;
 mod deliveries;
+mod delivery_search;
 mod event_types;
 mod events;
 mod idempotency;
@@ -43,7 +44,7 @@ pub use idempotency::InWork;
 pub use live::Live;
 pub use ports::{
     Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
-    Healths, Queries, QueryError, ReplayError, Replays,
+    Healths, Lasts, Place, Queries, QueryError, ReplayError, Replays, Standing, StandingQuery,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::log::listing::{Lasts, Place, Standing};
 use crate::model::{
     AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Seq, Subscription, SubscriptionKey,
     UnixMillis,
@@ -39,6 +40,8 @@ pub struct EventsQuery {
     pub since: Option<UnixMillis>,
     /// Accepted before.
     pub until: Option<UnixMillis>,
+    /// Not below.
+    pub from: Seq,
     /// Events at most in the page.
     pub limit: usize,
     /// Entries of the account's index looked at, at most; a page may be short for it.
@@ -65,6 +68,25 @@ pub trait Queries: Send + Sync + 'static {
     fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError>;
     /// All attempts kept of one delivery, oldest first.
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError>;
+    /// What became last of this delivery and of its neighbours, as far as they lie together.
+    fn last_attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Lasts, QueryError>;
+    /// When this delivery's waiting retry is due.
+    fn due(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<UnixMillis>, QueryError>;
+    /// Deliveries that stand so, newest first, behind a place and inside a time, at most `limit`.
+    fn standing(&self, query: &StandingQuery<'_>) -> Result<Vec<Place>, QueryError>;
+    /// The lowest seq of which a first attempt may still be to come.
+    fn first_pending(&self, subscriptions: &[SubscriptionKey]) -> Result<Seq, QueryError>;
+}
+
+/// Which deliveries with a row of their own are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct StandingQuery<'a> {
+    pub standing: Standing,
+    pub subscriptions: &'a [SubscriptionKey],
+    pub after: Option<Place>,
+    pub since: Option<UnixMillis>,
+    pub until: Option<UnixMillis>,
+    pub limit: usize,
 }
 
 /// Makes copies of the store for backups. Blocks, and is called on a blocking pool.

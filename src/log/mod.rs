@@ -29,6 +29,8 @@ mod family;
 #[cfg(feature = "engine")]
 pub mod guard;
 #[cfg(feature = "engine")]
+pub mod listing;
+#[cfg(feature = "engine")]
 pub mod options;
 #[cfg(feature = "engine")]
 mod pages;

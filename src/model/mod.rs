@@ -24,7 +24,7 @@ pub use host_rules::{HostRule, HostRules};
 pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey};
 pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};
-pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
+pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, LastAttempt, Outcome, Trigger};
 pub use refused::Refused;
 pub use secret::{PreviousKeys, Secrets, SigningKeys};
 pub use subscription::{

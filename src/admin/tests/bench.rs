@@ -12,12 +12,13 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, Operator,
-    Queries, QueryError, Readiness, ReplayError, Replays, Sessions, bind, start,
+    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, Lasts,
+    Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays, Sessions, Standing, StandingQuery,
+    bind, start,
 };
 use crate::model::{
-    AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
-    Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Disposition, Event, EventId, Mono,
+    OnBlocked, Ordering, Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
 };
 use crate::registry::{
     Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
@@ -140,6 +141,39 @@ impl Queries for Shelf {
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         *self.asked.lock().expect("lock") += 1;
         Ok(self.attempts.lock().expect("lock").get(&(subscription, seq)).cloned().unwrap_or_default())
+    }
+
+    fn last_attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Lasts, QueryError> {
+        *self.asked.lock().expect("lock") += 1;
+        let (from, through) = (Seq(seq.0 & !255), Seq(seq.0 | 255));
+        let attempts = self.attempts.lock().expect("lock");
+        let bucket = attempts.range((subscription, from)..=(subscription, through));
+        let of = bucket.filter_map(|((_, seq), all)| Some((*seq, all.last()?.into()))).collect();
+        Ok(Lasts { from, through, of })
+    }
+
+    fn due(&self, _: SubscriptionKey, _: Seq) -> Result<Option<UnixMillis>, QueryError> {
+        Ok(None)
+    }
+
+    fn standing(&self, query: &StandingQuery<'_>) -> Result<Vec<Place>, QueryError> {
+        let attempts = self.attempts.lock().expect("lock");
+        let stands = |attempt: &Attempt| match query.standing {
+            Standing::Dead => attempt.disposition == Disposition::Dead,
+            Standing::Retrying => matches!(attempt.disposition, Disposition::Retry(_)),
+        };
+        let found = attempts.iter().filter(|(_, all)| all.last().is_some_and(stands));
+        let mut places: Vec<Place> = found.map(|((key, seq), _)| (*seq, *key)).collect();
+        places.retain(|(_, key)| query.subscriptions.contains(key));
+        places.sort_by_key(|(seq, key)| (std::cmp::Reverse(*seq), *key));
+        let order = |(seq, key): Place| (std::cmp::Reverse(seq), key);
+        places.retain(|place| query.after.is_none_or(|after| order(*place) > order(after)));
+        places.truncate(query.limit);
+        Ok(places)
+    }
+
+    fn first_pending(&self, _: &[SubscriptionKey]) -> Result<Seq, QueryError> {
+        Ok(Seq(0))
     }
 }
 
