@@ -18,9 +18,12 @@ mod deliveries;
 mod event_types;
 mod events;
 mod idempotency;
+mod limits;
 mod listing;
 mod live;
 mod made;
+mod origin;
+mod peer;
 mod ports;
 mod probes;
 mod problem;
@@ -38,7 +41,9 @@ mod tokens;
 
 pub use auth::Operator;
 pub use idempotency::InWork;
+pub use limits::Limits;
 pub use live::Live;
+pub use origin::Frames;
 pub use ports::{
     BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
     QueryError,
