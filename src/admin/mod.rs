@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod caller;
 mod certificate;
+mod checkpoint;
 mod console;
 mod deliveries;
 mod event_types;
@@ -45,8 +46,8 @@ pub use limits::Limits;
 pub use live::Live;
 pub use origin::Frames;
 pub use ports::{
-    BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
-    QueryError,
+    BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState, Healths,
+    Queries, QueryError,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

@@ -1,6 +1,7 @@
 //! What the admin port needs of the rest of the engine.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -62,6 +63,14 @@ pub trait Queries: Send + Sync + 'static {
     fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError>;
     /// All attempts kept of one delivery, oldest first.
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError>;
+}
+
+/// Makes copies of the store for backups. Blocks, and is called on a blocking pool.
+pub trait Checkpoints: Send + Sync + 'static {
+    /// The store as it is now, in a directory beside it, in place of an earlier one; and the newest event
+    /// that is surely in it.
+    fn make(&self) -> Result<(PathBuf, Seq), QueryError>;
+    fn drop(&self) -> Result<(), QueryError>;
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, audit, auth, console, deliveries, event_types, events, idempotency, probes, session, stream,
-    subscriptions, tokens,
+    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, probes,
+    session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -44,6 +44,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/event-types", get(event_types::list))
         .route("/event-types/{type}", get(event_types::show))
         .route("/me", get(tokens::me))
+        .route("/checkpoint", operate(post(checkpoint::make).delete(checkpoint::drop)))
         .route("/audit", operate(get(audit::of_all)))
         .route(&format!("{account}/audit"), manage(get(audit::of_account)))
         .route("/accounts", operate(get(accounts::list)))

@@ -11,7 +11,7 @@ use super::limits::Limits;
 use super::live::Live;
 use super::made::Made;
 use super::origin::Frames;
-use super::ports::{Changes, Healths, Queries, QueryError};
+use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -35,6 +35,7 @@ pub struct Admin {
     pub catalogue: Arc<Catalogue>,
     pub changes: Arc<dyn Changes>,
     pub queries: Arc<dyn Queries>,
+    pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
     pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,

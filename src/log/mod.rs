@@ -17,6 +17,8 @@ mod announcing;
 pub mod api;
 mod auditing;
 #[cfg(feature = "engine")]
+pub mod backup;
+#[cfg(feature = "engine")]
 mod census;
 #[cfg(feature = "engine")]
 mod commit;

@@ -138,6 +138,7 @@ fn read_meta(
                 | Key::Filter { .. }
                 | Key::Attempts { .. }
                 | Key::Retry(_)
+                | Key::RetryOf { .. }
                 | Key::Lagging { .. }
                 | Key::Failing { .. }
                 | Key::Dead { .. } => {}

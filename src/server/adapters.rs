@@ -1,12 +1,13 @@
 //! The log, as ingest and the admin port see it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam::channel::{Sender, TrySendError};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::admin::{BoxFuture, Changes, EventsPage, EventsQuery, Queries, QueryError};
+use crate::admin::{BoxFuture, Changes, Checkpoints, EventsPage, EventsQuery, Queries, QueryError};
 use crate::ingest::{Access, Append, Authorize};
 use crate::log::api::{Appended, Refused, Request};
 use crate::log::guard::StoreError;
@@ -110,6 +111,24 @@ impl Queries for LogQueries {
 
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         self.0.attempts(subscription, seq).map_err(|error| unreadable(&error))
+    }
+}
+
+pub struct StoreCheckpoints(Arc<Store>);
+
+impl StoreCheckpoints {
+    pub fn new(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+}
+
+impl Checkpoints for StoreCheckpoints {
+    fn make(&self) -> Result<(PathBuf, Seq), QueryError> {
+        self.0.checkpoint().map_err(|error| unreadable(&error))
+    }
+
+    fn drop(&self) -> Result<(), QueryError> {
+        self.0.drop_checkpoint().map_err(|error| unreadable(&error))
     }
 }
 

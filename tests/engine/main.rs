@@ -39,6 +39,8 @@ mod access;
 mod breaker;
 mod browser;
 mod cli;
+mod cli_recover;
+mod cli_tail;
 mod deadline;
 mod delivery;
 mod disabled;

@@ -151,6 +151,16 @@ impl Healths for Well {
     }
 }
 
+impl crate::admin::Checkpoints for Well {
+    fn make(&self) -> Result<(std::path::PathBuf, Seq), QueryError> {
+        Ok(("/data/checkpoint".into(), Seq(7)))
+    }
+
+    fn drop(&self) -> Result<(), QueryError> {
+        Ok(())
+    }
+}
+
 pub struct Bench {
     pub address: SocketAddr,
     pub admin: Arc<Admin>,
@@ -201,6 +211,7 @@ impl Bench {
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,
             queries: Arc::clone(&shelf) as Arc<_>,
+            checkpoints: Arc::new(Well),
             healths: Arc::new(Well),
             live: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
