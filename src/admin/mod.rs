@@ -20,9 +20,12 @@ mod delivery_search;
 mod event_types;
 mod events;
 mod idempotency;
+mod limits;
 mod listing;
 mod live;
 mod made;
+mod origin;
+mod peer;
 mod ports;
 mod probes;
 mod problem;
@@ -41,7 +44,9 @@ mod tokens;
 
 pub use auth::Operator;
 pub use idempotency::InWork;
+pub use limits::Limits;
 pub use live::Live;
+pub use origin::Frames;
 pub use ports::{
     Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
     Healths, Lasts, Place, Queries, QueryError, ReplayError, Replays, Standing, StandingQuery,

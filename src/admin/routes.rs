@@ -105,6 +105,7 @@ async fn around(State(admin): State<Arc<Admin>>, request: Request, next: Next) -
     let answer = tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await;
     let mut response = answer.unwrap_or_else(|_| Problem::timeout().into_response());
     let headers = response.headers_mut();
+    admin.frames.allow(headers);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

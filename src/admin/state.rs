@@ -7,8 +7,10 @@ use tokio::sync::Semaphore;
 use super::auth::Operator;
 use super::caller::Caller;
 use super::idempotency::InWork;
+use super::limits::Limits;
 use super::live::Live;
 use super::made::Made;
+use super::origin::Frames;
 use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError, Replays};
 use super::problem::Problem;
 use super::readiness::Readiness;
@@ -27,6 +29,8 @@ pub struct Admin {
     pub operator: Operator,
     pub sessions: Sessions,
     pub in_work: InWork,
+    pub limits: Limits,
+    pub frames: Frames,
     pub registry: Arc<RwLock<Registry>>,
     pub catalogue: Arc<Catalogue>,
     pub changes: Arc<dyn Changes>,

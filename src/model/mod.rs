@@ -3,6 +3,7 @@
 //! A type that exists is valid: parsing happens in constructors, and nothing downstream checks again.
 //! Deliberately absent: behaviour that decides (that lives in `route`, `schedule`, `settle`), IO and clocks.
 
+pub mod bucket;
 pub mod catalogue;
 pub mod event;
 pub mod host_rules;

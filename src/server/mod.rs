@@ -192,6 +192,8 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let admin = Arc::new(Admin {
         sessions: admin::Sessions::default(),
         in_work: admin::InWork::default(),
+        limits: options::limits(config),
+        frames: admin::Frames::new(config.admin.frame_ancestors.iter().map(|origin| origin.0.as_str())),
         operator: Operator::new(token.as_str()),
         registry: Arc::clone(&registry),
         catalogue: Arc::clone(&catalogue),

@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, Lasts,
-    Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays, Sessions, Standing, StandingQuery,
-    bind, start,
+    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Frames, Health, Healths, InWork,
+    Lasts, Limits, Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays, Sessions, Standing,
+    StandingQuery, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Disposition, Event, EventId, Mono,
@@ -222,6 +222,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::with(0, Frames::default())
+    }
+
+    /// With a limit to each token's requests (0: none), and pages that may show the console.
+    pub fn with(per_second: u32, frames: Frames) -> Self {
         let catalogue = Arc::new(Catalogue::builtin());
         let delivery = DeliveryOptions {
             timeout: Duration::from_secs(15),
@@ -250,6 +255,8 @@ impl Bench {
             operator: Operator::new(TOKEN),
             sessions: Sessions::default(),
             in_work: InWork::default(),
+            limits: Limits::new(per_second, 100),
+            frames,
             registry,
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,
