@@ -15,6 +15,7 @@ mod console;
 mod deliveries;
 mod event_types;
 mod events;
+mod jobs;
 mod listing;
 mod live;
 mod ports;
@@ -36,8 +37,8 @@ mod tokens;
 pub use auth::Operator;
 pub use live::Live;
 pub use ports::{
-    Again, BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
-    QueryError, ReplayError, Replays,
+    Again, BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, JobError,
+    Jobs, Queries, QueryError, ReplayError, Replays,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

@@ -9,6 +9,7 @@ use crate::model::{
     AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Seq, Subscription, SubscriptionKey,
     UnixMillis,
 };
+use crate::recover::{Asked, Job, JobId};
 use crate::registry::{Change, ChangeError, Changed};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -58,8 +59,34 @@ pub trait Queries: Send + Sync + 'static {
     fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError>;
     /// The events at these places, as far as the log has them.
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError>;
+    /// How many deliveries from `from` on are asked for, as far as one look goes, and where to go on.
+    fn matching(
+        &self,
+        subscription: &Subscription,
+        asked: &Asked,
+        from: Seq,
+    ) -> Result<(usize, Option<Seq>), QueryError>;
     /// All attempts kept of one delivery, oldest first.
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError>;
+}
+
+/// Why a job was not begun or ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    #[error("the account has {max} jobs that are not over; wait for one, or cancel it")]
+    TooMany { max: usize },
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Recover jobs. What changes is durable when it resolves.
+pub trait Jobs: Send + Sync + 'static {
+    fn start(&self, asked: Asked) -> BoxFuture<'_, Result<Job, JobError>>;
+    /// An account's jobs, newest first.
+    fn of(&self, account: AccountKey) -> Vec<Job>;
+    fn get(&self, account: AccountKey, id: JobId) -> Option<Job>;
+    /// Nothing more of it is handed over; one that is over stays as it is.
+    fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>>;
 }
 
 /// Why a worker did not do at once what it was asked for.

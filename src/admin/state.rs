@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::Operator;
 use super::live::Live;
-use super::ports::{Changes, Healths, Queries, QueryError, Replays};
+use super::ports::{Changes, Healths, Jobs, Queries, QueryError, Replays};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -28,6 +28,7 @@ pub struct Admin {
     pub queries: Arc<dyn Queries>,
     pub healths: Arc<dyn Healths>,
     pub replays: Arc<dyn Replays>,
+    pub jobs: Arc<dyn Jobs>,
     pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,

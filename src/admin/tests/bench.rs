@@ -12,13 +12,14 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, Operator,
-    Queries, QueryError, Readiness, ReplayError, Replays, Sessions, bind, start,
+    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, JobError, Jobs,
+    Operator, Queries, QueryError, Readiness, ReplayError, Replays, Sessions, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
     Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
 };
+use crate::recover::{Asked, Job, JobId};
 use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions, Vault};
 use crate::telemetry::handles::ControlMetrics;
 use crate::telemetry::tests::local;
@@ -101,6 +102,10 @@ impl Queries for Shelf {
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
     }
 
+    fn matching(&self, _: &Subscription, _: &Asked, _: Seq) -> Result<(usize, Option<Seq>), QueryError> {
+        Ok((0, None))
+    }
+
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         *self.asked.lock().expect("lock") += 1;
         Ok(self.attempts.lock().expect("lock").get(&(subscription, seq)).cloned().unwrap_or_default())
@@ -128,6 +133,25 @@ impl Replays for Well {
 
     fn resend(&self, _: SubscriptionKey, _: Seq) -> BoxFuture<'_, Result<Again, ReplayError>> {
         Box::pin(async { Err(ReplayError::Stopping) })
+    }
+}
+
+/// No job was ever begun.
+impl Jobs for Well {
+    fn start(&self, _: Asked) -> BoxFuture<'_, Result<Job, JobError>> {
+        Box::pin(async { Err(JobError::Refused(Refused::Stopping)) })
+    }
+
+    fn of(&self, _: AccountKey) -> Vec<Job> {
+        Vec::new()
+    }
+
+    fn get(&self, _: AccountKey, _: JobId) -> Option<Job> {
+        None
+    }
+
+    fn cancel(&self, _: AccountKey, _: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 
@@ -174,6 +198,7 @@ impl Bench {
             queries: Arc::clone(&shelf) as Arc<_>,
             healths: Arc::new(Well),
             replays: Arc::new(Well),
+            jobs: Arc::new(Well),
             live: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
