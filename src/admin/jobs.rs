@@ -17,7 +17,7 @@ use super::replay::{inactive, members};
 use super::segments::Segments;
 use super::state::Admin;
 use crate::model::{Catalogue, EventMask, Seq, Status, Subscription, UnixMillis};
-use crate::recover::{Asked, Job, JobId, RATE_DEFAULT, RATE_MAX, Which};
+use crate::recover::{Job, JobId, RATE_DEFAULT, RATE_MAX, Scope, Which};
 use crate::registry::FieldError;
 
 /// A dry run ends before the request that asked for it does.
@@ -41,7 +41,7 @@ fn view(job: &Job) -> JobView {
     JobView {
         id: job.id.text(),
         kind: "recover",
-        subscription_id: job.asked.subscription_id.to_string(),
+        subscription_id: job.scope.subscription_id.to_string(),
         status: job.status.as_str(),
         total: job.total,
         done: job.done,
@@ -52,7 +52,7 @@ fn view(job: &Job) -> JobView {
 }
 
 struct Request {
-    asked: Asked,
+    scope: Scope,
     dry: bool,
 }
 
@@ -116,7 +116,7 @@ fn read(
     if !reader.errors.is_empty() {
         return Err(Problem::invalid(reader.errors));
     }
-    let asked = Asked {
+    let scope = Scope {
         account: sub.account,
         subscription: sub.key,
         subscription_id: sub.id.clone(),
@@ -126,7 +126,7 @@ fn read(
         types,
         rate: rate.unwrap_or(RATE_DEFAULT),
     };
-    Ok(Request { asked, dry })
+    Ok(Request { scope, dry })
 }
 
 pub async fn recover(
@@ -135,9 +135,9 @@ pub async fn recover(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let sub = path.subscription(&admin)?;
-    let Request { asked, dry } = read(&admin.catalogue, &sub, &body, (admin.clock)())?;
+    let Request { scope, dry } = read(&admin.catalogue, &sub, &body, (admin.clock)())?;
     if dry {
-        let count = tokio::time::timeout(COUNT_WITHIN, count(&admin, &sub, &asked));
+        let count = tokio::time::timeout(COUNT_WITHIN, count(&admin, &sub, &scope));
         let matched = count.await.map_err(|_| {
             let detail = "there is more than can be counted in time; narrow since and until";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "range_too_large", detail)
@@ -147,15 +147,15 @@ pub async fn recover(
     if sub.status != Status::Active {
         return Err(inactive());
     }
-    let job = admin.jobs.start(asked).await?;
+    let job = admin.jobs.start(scope).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(view(&job))).into_response())
 }
 
-async fn count(admin: &Admin, sub: &Arc<Subscription>, asked: &Asked) -> Result<usize, Problem> {
+async fn count(admin: &Admin, sub: &Arc<Subscription>, scope: &Scope) -> Result<usize, Problem> {
     let (mut matched, mut next) = (0, Some(Seq(1)));
     while let Some(from) = next {
-        let (sub, asked) = (Arc::clone(sub), asked.clone());
-        let (more, then) = admin.query(move |log| log.matching(&sub, &asked, from)).await?;
+        let (sub, scope) = (Arc::clone(sub), scope.clone());
+        let (more, then) = admin.query(move |log| log.matching(&sub, &scope, from)).await?;
         matched += more;
         next = then;
     }

@@ -8,16 +8,21 @@
 //! Deliberately absent: knowledge of the store, and any way to block a worker.
 
 mod accounts;
+mod audit;
 mod auth;
 mod body;
+mod caller;
 mod certificate;
+mod checkpoint;
 mod console;
 mod deliveries;
 mod event_types;
 mod events;
+mod idempotency;
 mod jobs;
 mod listing;
 mod live;
+mod made;
 mod ports;
 mod probes;
 mod problem;
@@ -35,10 +40,11 @@ mod subscriptions;
 mod tokens;
 
 pub use auth::Operator;
+pub use idempotency::InWork;
 pub use live::Live;
 pub use ports::{
-    Again, BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, JobError,
-    Jobs, Queries, QueryError, ReplayError, Replays,
+    Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
+    Healths, JobError, Jobs, Queries, QueryError, ReplayError, Replays,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

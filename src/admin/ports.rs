@@ -1,6 +1,7 @@
 //! What the admin port needs of the rest of the engine.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,15 @@ use crate::model::{
     AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Seq, Subscription, SubscriptionKey,
     UnixMillis,
 };
-use crate::recover::{Asked, Job, JobId};
-use crate::registry::{Change, ChangeError, Changed};
+use crate::recover::{Job, JobId, Scope};
+use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Makes durable changes. Bounded: refuses with `QueueFull` where too many wait.
 pub trait Changes: Send + Sync + 'static {
     /// Resolves when the change is durable and the registry shows it.
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>>;
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>>;
 }
 
 /// Why the log could not be read.
@@ -63,9 +64,13 @@ pub trait Queries: Send + Sync + 'static {
     fn matching(
         &self,
         subscription: &Subscription,
-        asked: &Asked,
+        scope: &Scope,
         from: Seq,
     ) -> Result<(usize, Option<Seq>), QueryError>;
+    /// Part of the audit trail.
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError>;
+    /// A row of the registry that is not kept in memory.
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError>;
     /// All attempts kept of one delivery, oldest first.
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError>;
 }
@@ -81,12 +86,20 @@ pub enum JobError {
 
 /// Recover jobs. What changes is durable when it resolves.
 pub trait Jobs: Send + Sync + 'static {
-    fn start(&self, asked: Asked) -> BoxFuture<'_, Result<Job, JobError>>;
+    fn start(&self, scope: Scope) -> BoxFuture<'_, Result<Job, JobError>>;
     /// An account's jobs, newest first.
     fn of(&self, account: AccountKey) -> Vec<Job>;
     fn get(&self, account: AccountKey, id: JobId) -> Option<Job>;
     /// Nothing more of it is handed over; one that is over stays as it is.
     fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>>;
+}
+
+/// Makes copies of the store for backups. Blocks, and is called on a blocking pool.
+pub trait Checkpoints: Send + Sync + 'static {
+    /// The store as it is now, in a directory beside it, in place of an earlier one; and the newest event
+    /// that is surely in it.
+    fn make(&self) -> Result<(PathBuf, Seq), QueryError>;
+    fn drop(&self) -> Result<(), QueryError>;
 }
 
 /// Why a worker did not do at once what it was asked for.

@@ -5,6 +5,7 @@
 //! server elsewhere is told the one that its user names.
 
 mod client;
+pub(super) mod sse;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use std::path::Path;
 use serde::Deserialize;
 use url::{Host, Url};
 
-pub(super) use self::client::{Answer, Call, Client};
+pub(super) use self::client::{Answer, ApiError, Call, Client};
 use super::{Failure, check_config};
 
 /// Where the operator's token may stand, beside the file that the engine makes.
@@ -23,15 +24,24 @@ const OPERATOR_FILE: &str = "operator.token";
 /// Where nothing else is known.
 const SERVER_DEFAULT: &str = "http://127.0.0.1:8080";
 
+/// Where the engine is, and who asks.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
-pub(super) struct ApiArgs {
+pub(super) struct ServerArgs {
     /// The engine's admin address; without it that of ./config.toml, or http://127.0.0.1:8080
     #[arg(long, value_name = "URL", env = "POSTRIDER_SERVER", global = true, value_parser = server_url)]
     server: Option<Url>,
     /// Token to sign in with; without it the operator's, where its file can be read and the server is here
     #[arg(long, value_name = "TOKEN", env = "POSTRIDER_TOKEN", global = true, hide_env_values = true)]
     token: Option<String>,
+}
+
+/// For commands about an account.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ApiArgs {
+    #[command(flatten)]
+    server: ServerArgs,
     /// Account that the command is about; may be left out with a token of an account
     #[arg(long, value_name = "ACCOUNT", env = "POSTRIDER_ACCOUNT", global = true)]
     account: Option<String>,
@@ -54,7 +64,7 @@ pub(super) struct Session {
     pub(super) json: bool,
 }
 
-impl ApiArgs {
+impl ServerArgs {
     /// The client. Nothing is sent yet.
     pub(super) fn client(&self) -> Result<Client, Failure> {
         // Somewhere else than on the engine's machine there is no configuration, and none is needed.
@@ -68,10 +78,12 @@ impl ApiArgs {
         let token = self.token.clone().filter(|token| !token.is_empty()).or_else(found);
         Ok(Client::new(server, token)?)
     }
+}
 
+impl ApiArgs {
     /// The client and the account: the one that was named, or else the token's own.
     pub(super) fn session(&self) -> Result<Session, Failure> {
-        let client = self.client()?;
+        let client = self.server.client()?;
         let account = match &self.account {
             Some(account) => account.clone(),
             None => own_account(&client)?,

@@ -14,6 +14,7 @@ Examples:
   postrider completions zsh > \"${fpath[1]}/_postrider\"
   postrider completions fish > ~/.config/fish/completions/postrider.fish")]
 pub(super) struct CompletionsArgs {
+    /// The shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }

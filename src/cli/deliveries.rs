@@ -1,11 +1,13 @@
 //! `postrider deliveries`: what became of each event at each subscription, and why.
 
 mod attempt;
+mod tail;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde::Deserialize;
+use serde_json::json;
 
 pub(super) use self::attempt::Attempt;
 use super::api::{ApiArgs, Session};
@@ -17,7 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   postrider deliveries list --account acme --status dead --since 24h
   postrider deliveries list --account acme --subscription sub_… --all --json | jq -r .eventId
-  postrider deliveries show sub_… evt-000123 --account acme";
+  postrider deliveries show sub_… evt-000123 --account acme
+  postrider deliveries tail --account acme --subscription sub_…";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -34,10 +37,27 @@ enum Command {
     List(Filters),
     /// Show every attempt of one, with request and response
     Show {
+        /// Id of the subscription
         #[arg(value_name = "SUBSCRIPTION")]
         subscription: String,
+        /// Id of the event
         #[arg(value_name = "EVENT")]
         event: String,
+    },
+    /// Send one again, whatever became of it
+    Resend {
+        /// Id of the subscription
+        #[arg(value_name = "SUBSCRIPTION")]
+        subscription: String,
+        /// Id of the event
+        #[arg(value_name = "EVENT")]
+        event: String,
+    },
+    /// Show attempts as they happen, until Ctrl-C
+    Tail {
+        /// Of this subscription alone
+        #[arg(long, value_name = "SUBSCRIPTION")]
+        subscription: Option<String>,
     },
 }
 
@@ -87,7 +107,9 @@ pub(super) fn run(args: &DeliveriesArgs) -> Done {
     let session = args.api.session()?;
     match &args.command {
         Command::List(filters) => list(&session, filters)?,
+        Command::Tail { subscription } => return tail::run(session, subscription.clone()),
         Command::Show { subscription, event } => show(&session, subscription, event)?,
+        Command::Resend { subscription, event } => resend(&session, subscription, event)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -152,4 +174,14 @@ fn show(session: &Session, subscription: &str, event: &str) -> Result<(), Failur
         say("postrider: nothing was attempted yet");
     }
     Ok(())
+}
+
+/// What becomes of it is seen with `show` and `tail`: it is sent as its turn comes.
+fn resend(session: &Session, subscription: &str, event: &str) -> Result<(), Failure> {
+    let call = session.call("POST", &["subscriptions", subscription, "resend"]);
+    let answer = call.body(json!({"eventId": event})).send()?;
+    if session.json {
+        return Ok(print(&answer.line())?);
+    }
+    Ok(print(&format!("sending {} again\n", text::word(event)))?)
 }

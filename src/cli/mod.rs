@@ -4,14 +4,18 @@
 //! on stderr and an exit code: 1 for a failure, 2 for a command that was written wrongly.
 
 mod api;
+mod backup;
 mod check_config;
 mod completions;
 mod deliveries;
 mod demo;
 mod event_types;
+mod jobs;
 mod listen;
 mod moment;
 mod pretty;
+mod recover;
+mod restore;
 mod send;
 mod serve;
 mod subscriptions;
@@ -64,8 +68,16 @@ enum Command {
     Subscriptions(subscriptions::SubscriptionsArgs),
     /// List deliveries and show each attempt with request and response
     Deliveries(deliveries::DeliveriesArgs),
+    /// Send again what a subscription has missed
+    Recover(recover::RecoverArgs),
+    /// List, show and cancel what runs in the background
+    Jobs(jobs::JobsArgs),
     /// Make, list and take back tokens of an account
     Token(token::TokenArgs),
+    /// Back up the store, of a running engine or of a stopped one
+    Backup(backup::BackupArgs),
+    /// Put a backup into a new data directory
+    Restore(restore::RestoreArgs),
     /// Check every row of a store, or of a backup
     VerifyStore(verify_store::VerifyStoreArgs),
     /// Print a script that completes commands in your shell
@@ -87,7 +99,11 @@ pub fn run() -> ExitCode {
         Command::EventTypes(args) => event_types::run(&args),
         Command::Subscriptions(args) => subscriptions::run(&args),
         Command::Deliveries(args) => deliveries::run(&args),
+        Command::Recover(args) => recover::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::VerifyStore(args) => verify_store::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
@@ -220,6 +236,12 @@ mod tests {
         check("postrider --json subscriptions list", false);
         check("postrider subscriptions --json list --server http://h", true);
         check("postrider subscriptions list --server h:1", false);
+        check("postrider recover sub_1 --since 2h --status all --rate 5 --type a,b", true);
+        check("postrider recover sub_1", false);
+        check("postrider recover --since 2h", false);
+        check("postrider recover --cancel job_1", true);
+        check("postrider recover sub_1 --cancel job_1", false);
+        check("postrider recover sub_1 --since 2h --dry-run --detach", false);
         check("postrider token create --name n --kind robot", false);
         check("postrider", false);
         check("postrider unknown", false);

@@ -22,7 +22,8 @@ use super::{Done, Failure, print, say, text};
 
 const EXAMPLES: &str = "\
 Examples:
-  postrider subscriptions create --account acme --name 'Slack relay' --url https://example.com/hook --event 'user.*'
+  postrider subscriptions create --account acme --name Relay \\
+    --url https://example.com/hook --event 'user.*'
   postrider subscriptions list --account acme
   postrider subscriptions update sub_… --account acme --inactive
   postrider subscriptions secret sub_… --account acme --json | jq -r .secret";
@@ -46,6 +47,7 @@ enum Command {
     },
     /// Show one, with its headers, options and health
     Show {
+        /// Its id
         #[arg(value_name = "SUBSCRIPTION")]
         id: String,
     },
@@ -61,6 +63,7 @@ enum Command {
     /// Change one: what is not named stays as it is
     #[command(after_help = fields::UPDATE_EXAMPLES)]
     Update {
+        /// Its id
         #[arg(value_name = "SUBSCRIPTION")]
         id: String,
         #[command(flatten)]
@@ -68,6 +71,7 @@ enum Command {
     },
     /// Delete one; nothing more is sent to it
     Delete {
+        /// Its id
         #[arg(value_name = "SUBSCRIPTION")]
         id: String,
         /// Do not ask
@@ -76,6 +80,7 @@ enum Command {
     },
     /// Send it a sample event now and show what came of it
     Test {
+        /// Its id
         #[arg(value_name = "SUBSCRIPTION")]
         id: String,
         /// Which type's sample; the first that it asks for if not said
@@ -84,11 +89,13 @@ enum Command {
     },
     /// Show the secret that its deliveries are signed with
     Secret {
+        /// Its id
         #[arg(value_name = "SUBSCRIPTION")]
         id: String,
     },
     /// Give it a new secret; the old one signs as well for a while
     RotateSecret {
+        /// Its id
         #[arg(value_name = "SUBSCRIPTION")]
         id: String,
         /// How long the old secret goes on signing; one day if not said

@@ -13,8 +13,8 @@ use super::{Done, Failure, print, say, text};
 
 const EXAMPLES: &str = "\
 Examples:
-  postrider token create --account acme --name 'CRM' --kind service_account --role account_owner --platform-user
-  postrider token create --account acme --name 'Ingest' --kind service_account --role viewer --scope events:write
+  postrider token create --account acme --name CRM --role account_owner --platform-user
+  postrider token create --account acme --name Ingest --scope events:write
   postrider token list --account acme
   postrider token delete tok_… --account acme --yes";
 
@@ -54,8 +54,10 @@ enum Command {
         /// What people call it
         #[arg(long)]
         name: String,
+        /// Who holds it
         #[arg(long, value_enum, default_value_t = Kind::ServiceAccount)]
         kind: Kind,
+        /// What it may do
         #[arg(long, value_enum, default_value_t = Role::Viewer)]
         role: Role,
         /// With the Platform User licence, which managing subscriptions needs
@@ -70,6 +72,7 @@ enum Command {
     },
     /// Take a token back; it is refused from then on
     Delete {
+        /// Its id, as `token list` shows it
         #[arg(value_name = "TOKEN-ID")]
         id: String,
         /// Do not ask

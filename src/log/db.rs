@@ -13,6 +13,7 @@ use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, CompactionDecision,
     DBCompressionType, DBRawIteratorWithThreadMode, DBRecoveryMode, ErrorKind, LogLevel, Options,
     ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    checkpoint::Checkpoint,
     compaction_filter::CompactionFilter,
     compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
     perf,
@@ -214,6 +215,16 @@ impl Db {
             self.inner.flush_cf(&self.handle(family)?).map_err(|error| self.error(&error))?;
         }
         Ok(())
+    }
+
+    /// Makes the store as it is now stand in a new directory on the same disk, by hard links; memory tables
+    /// are flushed before.
+    ///
+    /// # Errors
+    /// Whatever the store says; a directory that is there.
+    pub fn checkpoint(&self, path: &Path) -> Result<(), StoreError> {
+        let made = Checkpoint::new(&self.inner).and_then(|checkpoint| checkpoint.create_checkpoint(path));
+        made.map_err(|error| self.error(&error))
     }
 
     /// Rewrites a family's files now, which runs its floor's filter over all of it.

@@ -15,6 +15,9 @@ pub mod timeline;
 mod announcing;
 #[cfg(feature = "engine")]
 pub mod api;
+mod auditing;
+#[cfg(feature = "engine")]
+pub mod backup;
 #[cfg(feature = "engine")]
 mod census;
 #[cfg(feature = "engine")]

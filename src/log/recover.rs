@@ -9,7 +9,7 @@ use super::rows::{EventLoader, report_damage, walk_account};
 use super::store::Store;
 use super::writer::Writer;
 use crate::model::{Attempt, Disposition, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis};
-use crate::recover::{Asked, Job, JobId, Which};
+use crate::recover::{Job, JobId, Scope, Which};
 
 /// Places that one look for deliveries sees, at most.
 const LOOKED_MAX: usize = 2048;
@@ -73,15 +73,15 @@ impl Store {
     pub fn candidates(
         &self,
         subscription: &Subscription,
-        asked: &Asked,
+        scope: &Scope,
         range: (Seq, Seq),
         limit: usize,
     ) -> Result<Candidates, StoreError> {
         self.with(|db| {
-            let from = range.0.max(self.floor()).max(first_at(db, asked.since)?).max(Seq(1));
-            match asked.which {
-                Which::Dead => self.dead_of(db, subscription, asked, (from, range.1), limit),
-                Which::Failed | Which::All => self.wanted_of(db, subscription, asked, (from, range.1), limit),
+            let from = range.0.max(self.floor()).max(first_at(db, scope.since)?).max(Seq(1));
+            match scope.which {
+                Which::Dead => self.dead_of(db, subscription, scope, (from, range.1), limit),
+                Which::Failed | Which::All => self.wanted_of(db, subscription, scope, (from, range.1), limit),
             }
         })
     }
@@ -90,7 +90,7 @@ impl Store {
         &self,
         db: &Db,
         subscription: &Subscription,
-        asked: &Asked,
+        scope: &Scope,
         (from, through): (Seq, Seq),
         limit: usize,
     ) -> Result<Candidates, StoreError> {
@@ -114,7 +114,7 @@ impl Store {
                     report_damage(self.stats(), Family::Dead, key, &error);
                 }
                 if let Some(event) = loader.load(seq)?
-                    && fits(asked, event.type_bit, event.accepted_at)
+                    && fits(scope, event.type_bit, event.accepted_at)
                 {
                     found.seqs.push(seq);
                 }
@@ -128,13 +128,13 @@ impl Store {
         &self,
         db: &Db,
         subscription: &Subscription,
-        asked: &Asked,
+        scope: &Scope,
         (from, through): (Seq, Seq),
         limit: usize,
     ) -> Result<Candidates, StoreError> {
         let mut wanted: Vec<Seq> = Vec::new();
         let (mut looked, mut next) = (0, None);
-        let typed = |bit: TypeBit| asked.types.is_none_or(|types| types.contains(bit));
+        let typed = |bit: TypeBit| scope.types.is_none_or(|types| types.contains(bit));
         walk_account(db, self.stats(), subscription.account, (from, through), |seq, bit| {
             if looked >= LOOKED_MAX || wanted.len() >= limit {
                 next = Some(seq);
@@ -150,18 +150,18 @@ impl Store {
         let mut found = Candidates { seqs: Vec::new(), next };
         for seq in wanted {
             let Some(event) = loader.load(seq)? else { continue };
-            if event.accepted_at >= asked.until && found.next.is_some() {
+            if event.accepted_at >= scope.until && found.next.is_some() {
                 // Nothing younger is asked for. Clocks go back little; a minute is let pass.
-                if event.accepted_at.since(asked.until).as_secs() > 60 {
+                if event.accepted_at.since(scope.until).as_secs() > 60 {
                     found.next = None;
                     break;
                 }
             }
-            if fits(asked, event.type_bit, event.accepted_at) && !event.is_about(&subscription.id) {
+            if fits(scope, event.type_bit, event.accepted_at) && !event.is_about(&subscription.id) {
                 found.seqs.push(seq);
             }
         }
-        if asked.which == Which::Failed {
+        if scope.which == Which::Failed {
             let last = self.last_of(db, subscription.key, &found.seqs)?;
             let failed = |seq: &Seq| last.get(seq).is_some_and(|last| last.1 != Disposition::Delivered);
             found.seqs.retain(failed);
@@ -203,10 +203,10 @@ impl Store {
     }
 }
 
-fn fits(asked: &Asked, bit: TypeBit, accepted_at: UnixMillis) -> bool {
-    asked.since <= accepted_at
-        && accepted_at < asked.until
-        && asked.types.is_none_or(|types| types.contains(bit))
+fn fits(scope: &Scope, bit: TypeBit, accepted_at: UnixMillis) -> bool {
+    scope.since <= accepted_at
+        && accepted_at < scope.until
+        && scope.types.is_none_or(|types| types.contains(bit))
 }
 
 /// A place before which nothing came at or after `since`: the first event of its minute, or of an earlier one.

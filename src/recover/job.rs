@@ -64,7 +64,7 @@ impl JobStatus {
 
 /// What somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
-pub struct Asked {
+pub struct Scope {
     pub account: AccountKey,
     pub subscription: SubscriptionKey,
     pub subscription_id: SubscriptionId,
@@ -81,7 +81,7 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Job {
     pub id: JobId,
-    pub asked: Asked,
+    pub scope: Scope,
     pub status: JobStatus,
     pub total: u64,
     /// Attempted with success.
@@ -100,10 +100,10 @@ pub struct Job {
 
 impl Job {
     #[must_use]
-    pub fn new(id: JobId, asked: Asked, through: Seq, now: UnixMillis) -> Self {
+    pub fn new(id: JobId, scope: Scope, through: Seq, now: UnixMillis) -> Self {
         Self {
             id,
-            asked,
+            scope,
             status: JobStatus::Queued,
             total: 0,
             done: 0,

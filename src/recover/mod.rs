@@ -10,7 +10,7 @@
 mod job;
 mod run;
 
-pub use job::{Asked, Job, JobId, JobStatus, Which};
+pub use job::{Job, JobId, JobStatus, Scope, Which};
 pub use run::{BATCH_MAX, OUTSTANDING_MAX, Run};
 
 /// Deliveries a second, where a job does not say.

@@ -47,14 +47,14 @@ impl Run {
         if self.exhausted || self.job.status != JobStatus::Running {
             return 0;
         }
-        let saved = now.since(self.free_at).min(BURST).as_secs_f64() * f64::from(self.job.asked.rate);
+        let saved = now.since(self.free_at).min(BURST).as_secs_f64() * f64::from(self.job.scope.rate);
         let by_rate = if now < self.free_at { 0 } else { 1 + whole(saved) };
         by_rate.min(OUTSTANDING_MAX.saturating_sub(self.outstanding.len())).min(BATCH_MAX)
     }
 
     /// These go out now; everything below `next` is dealt with then. `None`: there is nothing left.
     pub fn hand_over(&mut self, now: Mono, seqs: &[Seq], next: Option<Seq>) {
-        let rate = f64::from(self.job.asked.rate.max(1));
+        let rate = f64::from(self.job.scope.rate.max(1));
         let earliest = Mono(now.0.saturating_sub(u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX)));
         let count = u32::try_from(seqs.len()).unwrap_or(u32::MAX);
         self.free_at = self.free_at.max(earliest) + Duration::from_secs_f64(f64::from(count) / rate);
@@ -119,12 +119,12 @@ fn whole(count: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::job::{Asked, JobId, Which};
+    use super::super::job::{JobId, Scope, Which};
     use super::*;
     use crate::model::{AccountKey, SubscriptionId, SubscriptionKey};
 
     fn run(rate: u32) -> Run {
-        let asked = Asked {
+        let scope = Scope {
             account: AccountKey(1),
             subscription: SubscriptionKey(1),
             subscription_id: SubscriptionId::parse("sub_1").expect("valid"),
@@ -134,7 +134,7 @@ mod tests {
             types: None,
             rate,
         };
-        let mut run = Run::new(Job::new(JobId(1), asked, Seq(100_000), UnixMillis(0)));
+        let mut run = Run::new(Job::new(JobId(1), scope, Seq(100_000), UnixMillis(0)));
         assert_eq!(run.allowance(Mono(0)), 0, "it is not counted");
         run.counted(1000);
         run

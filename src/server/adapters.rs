@@ -1,20 +1,21 @@
 //! The log, as ingest and the admin port see it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam::channel::{Sender, TrySendError};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::admin::{BoxFuture, Changes, EventsPage, EventsQuery, Queries, QueryError};
+use crate::admin::{BoxFuture, Changes, Checkpoints, EventsPage, EventsQuery, Queries, QueryError};
 use crate::ingest::{Access, Append, Authorize};
 use crate::log::api::{Appended, Refused, Request};
 use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
 use crate::log::store::Store;
 use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Seq, Subscription, SubscriptionKey};
-use crate::recover::Asked;
-use crate::registry::{Change, ChangeError, Changed, Registry, TokenDigest};
+use crate::recover::Scope;
+use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
 use crate::rt::clock;
 
 /// Deliveries that one look for them finds at most.
@@ -62,7 +63,7 @@ impl WriterChanges {
 }
 
 impl Changes for WriterChanges {
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>> {
         Box::pin(async move {
             let _place = self.places.try_acquire().map_err(|_| ChangeError::Store(Refused::QueueFull))?;
             let (reply, answer) = oneshot::channel();
@@ -106,17 +107,43 @@ impl Queries for LogQueries {
     fn matching(
         &self,
         subscription: &Subscription,
-        asked: &Asked,
+        scope: &Scope,
         from: Seq,
     ) -> Result<(usize, Option<Seq>), QueryError> {
         let range = (from, self.0.head());
-        let found = self.0.candidates(subscription, asked, range, MATCHING_AT_ONCE);
+        let found = self.0.candidates(subscription, scope, range, MATCHING_AT_ONCE);
         let found = found.map_err(|error| unreadable(&error))?;
         Ok((found.seqs.len(), found.next))
     }
 
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        self.0.audit(query).map_err(|error| unreadable(&error))
+    }
+
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
+        self.0.registry_row(key).map_err(|error| unreadable(&error))
+    }
+
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         self.0.attempts(subscription, seq).map_err(|error| unreadable(&error))
+    }
+}
+
+pub struct StoreCheckpoints(Arc<Store>);
+
+impl StoreCheckpoints {
+    pub fn new(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+}
+
+impl Checkpoints for StoreCheckpoints {
+    fn make(&self) -> Result<(PathBuf, Seq), QueryError> {
+        self.0.checkpoint().map_err(|error| unreadable(&error))
+    }
+
+    fn drop(&self) -> Result<(), QueryError> {
+        self.0.drop_checkpoint().map_err(|error| unreadable(&error))
     }
 }
 

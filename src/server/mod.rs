@@ -27,6 +27,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use self::key_file::KeyFileError;
+pub use self::key_file::path as key_path;
 pub use self::options::STORE_DIRECTORY;
 use crate::admin::{self, Admin, AdminError, Operator, Readiness};
 use crate::config::Config;
@@ -116,6 +117,8 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let admin_address = bound.address;
     let log_options = options::log(config);
     let opened = recovery::open(&log_options)?;
+    // One that a backup has left behind would hold on to files that the store drops.
+    opened.store.drop_checkpoint()?;
     let telemetry = Arc::new(Telemetry::install(env!("CARGO_PKG_VERSION"))?);
     let catalogue = Arc::new(types::catalogue(data_dir, &config.event_types)?);
     let token = token::operator_token(data_dir)?;
@@ -195,11 +198,13 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
             .map_err(ServerError::Thread)?;
     let admin = Arc::new(Admin {
         sessions: admin::Sessions::default(),
+        in_work: admin::InWork::default(),
         operator: Operator::new(token.as_str()),
         registry: Arc::clone(&registry),
         catalogue: Arc::clone(&catalogue),
         changes: Arc::new(adapters::WriterChanges::new(writer.requests())),
         queries: Arc::new(adapters::LogQueries::new(Arc::clone(&store))),
+        checkpoints: Arc::new(adapters::StoreCheckpoints::new(Arc::clone(&store))),
         healths: Arc::clone(&board) as Arc<dyn admin::Healths>,
         replays,
         jobs: Arc::new(recover::JobDesk::new(jobs, writer.requests(), Arc::clone(&store))),

@@ -19,7 +19,7 @@ use crate::log::api::{Again, Refused, Request};
 use crate::log::guard::StoreError;
 use crate::log::store::Store;
 use crate::model::{AccountKey, Attempt, Seq, Status, Subscription, SubscriptionKey, Trigger};
-use crate::recover::{Asked, BATCH_MAX, Job, JobId, JobStatus, Run};
+use crate::recover::{BATCH_MAX, Job, JobId, JobStatus, Run, Scope};
 use crate::rt::clock;
 
 /// Jobs that run at once.
@@ -79,7 +79,7 @@ impl Table {
         }
         let mut known = self.known();
         for run in known.open.values_mut().filter(|run| run.job.status == JobStatus::Running) {
-            let subscription = run.job.asked.subscription;
+            let subscription = run.job.scope.subscription;
             let own = attempts.iter().filter(|(key, _)| *key == subscription);
             own.for_each(|(_, attempt)| run.ended(attempt.seq, attempt.error.is_none()));
         }
@@ -111,7 +111,7 @@ impl Table {
         let mut of_account: HashMap<AccountKey, usize> = HashMap::new();
         let mut gone = Vec::new();
         for (id, job) in known.over.iter().rev() {
-            let count = of_account.entry(job.asked.account).or_default();
+            let count = of_account.entry(job.scope.account).or_default();
             *count += 1;
             let age = job.finished_at.map_or(Duration::ZERO, |at| now.since(at));
             if *count > FINISHED_MAX || age > FINISHED_AGE {
@@ -150,12 +150,12 @@ async fn written(answer: oneshot::Receiver<Result<(), Refused>>) -> Result<(), R
 }
 
 impl Jobs for JobDesk {
-    fn start(&self, asked: Asked) -> BoxFuture<'_, Result<Job, JobError>> {
+    fn start(&self, scope: Scope) -> BoxFuture<'_, Result<Job, JobError>> {
         Box::pin(async move {
             let now = clock::wall();
             let id = {
                 let mut known = self.table.known();
-                let open = known.open.values().filter(|run| run.job.asked.account == asked.account).count();
+                let open = known.open.values().filter(|run| run.job.scope.account == scope.account).count();
                 if open >= OPEN_MAX {
                     return Err(JobError::TooMany { max: OPEN_MAX });
                 }
@@ -164,7 +164,7 @@ impl Jobs for JobDesk {
                 known.newest = Some(id);
                 id
             };
-            let job = Job::new(id, asked, self.store.head(), now);
+            let job = Job::new(id, scope, self.store.head(), now);
             written(self.write(&job)?).await?;
             let mut known = self.table.known();
             known.open.insert(id, Run::new(job.clone()));
@@ -178,7 +178,7 @@ impl Jobs for JobDesk {
     fn of(&self, account: AccountKey) -> Vec<Job> {
         let known = self.table.known();
         let open = known.open.values().map(|run| &run.job);
-        let own = open.chain(known.over.values()).filter(|job| job.asked.account == account);
+        let own = open.chain(known.over.values()).filter(|job| job.scope.account == account);
         let mut jobs: Vec<Job> = own.cloned().collect();
         jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
         jobs
@@ -187,7 +187,7 @@ impl Jobs for JobDesk {
     fn get(&self, account: AccountKey, id: JobId) -> Option<Job> {
         let known = self.table.known();
         let job = known.open.get(&id).map(|run| &run.job).or_else(|| known.over.get(&id));
-        job.filter(|job| job.asked.account == account).cloned()
+        job.filter(|job| job.scope.account == account).cloned()
     }
 
     fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
@@ -299,7 +299,7 @@ impl Driver {
 
     fn step(&mut self, id: JobId) -> Result<(), Stopped> {
         let Some(job) = self.table.with(id, |run| run.job.clone()) else { return Ok(()) };
-        let Some(subscription) = self.replays.subscription(job.asked.subscription) else {
+        let Some(subscription) = self.replays.subscription(job.scope.subscription) else {
             self.table.with(id, |run| run.finish(JobStatus::Cancelled, clock::wall()));
             return self.write(id);
         };
@@ -318,7 +318,7 @@ impl Driver {
         let allowance = self.table.with(id, |run| run.allowance(now)).unwrap_or(0);
         if allowance > 0 {
             let next = self.table.with(id, |run| run.job.next).unwrap_or_default();
-            let found = self.store.candidates(&subscription, &job.asked, (next, job.through), allowance)?;
+            let found = self.store.candidates(&subscription, &job.scope, (next, job.through), allowance)?;
             let handed = self.table.with(id, |run| {
                 if run.job.status == JobStatus::Running {
                     run.hand_over(now, &found.seqs, found.next);
@@ -346,7 +346,7 @@ impl Driver {
                 return Err(Stopped::Later);
             }
             let range = (from, job.through);
-            let found = self.store.candidates(subscription, &job.asked, range, COUNT_AT_ONCE)?;
+            let found = self.store.candidates(subscription, &job.scope, range, COUNT_AT_ONCE)?;
             total += found.seqs.len() as u64;
             next = found.next;
         }
@@ -357,7 +357,7 @@ impl Driver {
     fn send_rest(&mut self, id: JobId, job: &Job, seqs: &[Seq]) -> Result<(), Stopped> {
         let mut rest = Vec::new();
         for seq in seqs {
-            match self.store.recovered(job.asked.subscription, *seq, job.created_at)? {
+            match self.store.recovered(job.scope.subscription, *seq, job.created_at)? {
                 Some(well) => drop(self.table.with(id, |run| run.ended(*seq, well))),
                 None => rest.push(*seq),
             }
@@ -375,7 +375,7 @@ impl Driver {
             return Ok(());
         }
         let stop = || self.table.is_stopping();
-        let done = self.replays.again_blocking(job.asked.subscription, seqs, Trigger::Recover, stop);
+        let done = self.replays.again_blocking(job.scope.subscription, seqs, Trigger::Recover, stop);
         for (seq, again) in done.ok_or(Stopped::Later)? {
             if matches!(again, Again::Gone | Again::Unwanted) {
                 self.table.with(id, |run| run.ended(seq, false));

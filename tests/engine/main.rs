@@ -35,9 +35,12 @@ mod receiver;
 mod server;
 mod wait;
 
+mod access;
 mod breaker;
 mod browser;
 mod cli;
+mod cli_recover;
+mod cli_tail;
 mod deadline;
 mod delivery;
 mod disabled;

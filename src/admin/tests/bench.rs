@@ -12,15 +12,18 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, JobError, Jobs,
-    Operator, Queries, QueryError, Readiness, ReplayError, Replays, Sessions, bind, start,
+    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, JobError,
+    Jobs, Operator, Queries, QueryError, Readiness, ReplayError, Replays, Sessions, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
     Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
 };
-use crate::recover::{Asked, Job, JobId};
-use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions, Vault};
+use crate::recover::{Job, JobId, Scope};
+use crate::registry::{
+    Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
+    Vault, audit_page,
+};
 use crate::telemetry::handles::ControlMetrics;
 use crate::telemetry::tests::local;
 
@@ -28,16 +31,20 @@ pub const TOKEN: &str = "prt_operator";
 /// Changes are made in the milliseconds after this; whoever asks for the time is told a second later.
 pub const STARTED_AT: u64 = 1_795_445_340_000;
 
+/// What the store would have of the registry.
+type Rows = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
+
 /// The registry without a store behind it: what is planned is installed at once.
 pub struct Memory {
     registry: Arc<RwLock<Registry>>,
     /// Events made so far, and a number that makes ids differ.
     state: Mutex<(u64, u64)>,
     pub refusing: Mutex<Option<Refused>>,
+    rows: Rows,
 }
 
 impl Memory {
-    fn plan(&self, change: Change) -> Result<Changed, ChangeError> {
+    fn plan(&self, change: Asked) -> Result<Changed, ChangeError> {
         if let Some(refused) = self.refusing.lock().expect("lock").clone() {
             return Err(refused.into());
         }
@@ -51,12 +58,19 @@ impl Memory {
         let mut registry = self.registry.write().expect("lock");
         let now = UnixMillis(STARTED_AT + turn);
         let plan = registry.plan(change, Seq(head + 1), Seq(0), now, random)?;
+        let mut rows = self.rows.lock().expect("lock");
+        for row in plan.rows() {
+            match &row.value {
+                Some(value) => rows.insert(row.key.clone(), value.clone()),
+                None => rows.remove(&row.key),
+            };
+        }
         Ok(registry.install(plan))
     }
 }
 
 impl Changes for Memory {
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>> {
         Box::pin(async move { self.plan(change) })
     }
 }
@@ -68,6 +82,18 @@ pub struct Shelf {
     pub attempts: Mutex<BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>>,
     /// Attempts asked for.
     pub asked: Mutex<usize>,
+    rows: Rows,
+}
+
+struct Ordered<'r>(&'r BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl OrderedRows for Ordered<'_> {
+    type Error = std::convert::Infallible;
+
+    fn at_or_below(&mut self, key: &[u8]) -> Result<Option<KeyValue>, Self::Error> {
+        let row = self.0.range(..=key.to_vec()).next_back();
+        Ok(row.map(|(key, value)| (key.clone(), value.clone())))
+    }
 }
 
 impl Queries for Shelf {
@@ -102,8 +128,18 @@ impl Queries for Shelf {
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
     }
 
-    fn matching(&self, _: &Subscription, _: &Asked, _: Seq) -> Result<(usize, Option<Seq>), QueryError> {
+    fn matching(&self, _: &Subscription, _: &Scope, _: Seq) -> Result<(usize, Option<Seq>), QueryError> {
         Ok((0, None))
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        let rows = self.rows.lock().expect("lock");
+        let Ok(page) = audit_page(&mut Ordered(&rows), query);
+        Ok(page)
+    }
+
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
+        Ok(self.rows.lock().expect("lock").get(key).cloned())
     }
 
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
@@ -117,6 +153,16 @@ struct Well;
 impl Healths for Well {
     fn health(&self, _: SubscriptionKey) -> Health {
         Health::default()
+    }
+}
+
+impl crate::admin::Checkpoints for Well {
+    fn make(&self) -> Result<(std::path::PathBuf, Seq), QueryError> {
+        Ok(("/data/checkpoint".into(), Seq(7)))
+    }
+
+    fn drop(&self) -> Result<(), QueryError> {
+        Ok(())
     }
 }
 
@@ -138,7 +184,7 @@ impl Replays for Well {
 
 /// No job was ever begun.
 impl Jobs for Well {
-    fn start(&self, _: Asked) -> BoxFuture<'_, Result<Job, JobError>> {
+    fn start(&self, _: Scope) -> BoxFuture<'_, Result<Job, JobError>> {
         Box::pin(async { Err(JobError::Refused(Refused::Stopping)) })
     }
 
@@ -186,16 +232,19 @@ impl Bench {
             registry: Arc::clone(&registry),
             state: Mutex::new((0, 0)),
             refusing: Mutex::new(None),
+            rows: Arc::default(),
         });
-        let shelf = Arc::new(Shelf::default());
+        let shelf = Arc::new(Shelf { rows: Arc::clone(&memory.rows), ..Shelf::default() });
         let (telemetry, metrics) = local(ControlMetrics::new);
         let admin = Arc::new(Admin {
             operator: Operator::new(TOKEN),
             sessions: Sessions::default(),
+            in_work: InWork::default(),
             registry,
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,
             queries: Arc::clone(&shelf) as Arc<_>,
+            checkpoints: Arc::new(Well),
             healths: Arc::new(Well),
             replays: Arc::new(Well),
             jobs: Arc::new(Well),

@@ -4,6 +4,7 @@
 //! came of it. Redirects are not followed, since a token would go with them.
 
 use std::fmt::Write as _;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request, from its first byte to the last one of its answer. The engine gives itself 30 s, and a
 /// test event the receiver's deadline on top.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(360);
+/// Between two pieces of a stream, which gives a sign of life four times as often.
+const STREAM_QUIET_MAX: Duration = Duration::from_secs(60);
 /// Bytes of an answer: a page of 250 attempts with headers and excerpts, with room.
 const ANSWER_LEN_MAX: u64 = 64 << 20;
 /// Items that are asked for at once.
@@ -43,6 +46,17 @@ pub(in crate::cli) enum ApiError {
     Request(#[from] hyper::http::Error),
     #[error("{0} is no address that a path could be added to")]
     Server(Url),
+}
+
+impl ApiError {
+    /// Whether the same may work a little later.
+    pub(in crate::cli) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Lost { .. } | Self::Answer { .. } => true,
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Request(_) | Self::Server(_) => false,
+        }
+    }
 }
 
 /// An answer that is a problem (RFC 9457), or at least no success.
@@ -131,6 +145,10 @@ impl Client {
         Call { client: self, method, url, body: None, if_match: None }
     }
 
+    pub(in crate::cli) fn server(&self) -> &Url {
+        &self.server
+    }
+
     fn answer_error(&self, reason: &impl ToString) -> ApiError {
         ApiError::Answer { server: self.server.to_string(), reason: reason.to_string() }
     }
@@ -186,7 +204,7 @@ impl Call<'_> {
     pub(in crate::cli) fn send(self) -> Result<Answer, ApiError> {
         let client = self.client;
         let path = self.url.path().to_owned();
-        let (status, headers, mut body) = self.begin()?;
+        let (status, headers, mut body) = self.begin(None)?;
         let read = body.with_config().limit(ANSWER_LEN_MAX).read_to_vec();
         let body = read.map_err(|source| ApiError::Lost { server: client.server.to_string(), source })?;
         if !status.is_success() {
@@ -224,7 +242,22 @@ impl Call<'_> {
         }
     }
 
-    fn begin(self) -> Result<(StatusCode, HeaderMap, ureq::Body), ApiError> {
+    /// An answer that goes on for as long as one reads. It ends with an error where nothing, not even a
+    /// sign of life, comes for a while.
+    ///
+    /// # Errors
+    /// Everything but a 2xx.
+    pub(in crate::cli) fn stream(self) -> Result<impl Read + Send + use<>, ApiError> {
+        let path = self.url.path().to_owned();
+        let (status, _, mut body) = self.begin(Some(STREAM_QUIET_MAX))?;
+        if status.is_success() {
+            return Ok(body.into_reader());
+        }
+        let body = body.with_config().limit(ANSWER_LEN_MAX).read_to_vec().unwrap_or_default();
+        Err(ApiError::Refused(Box::new(refusal(status.as_u16(), &path, &body))))
+    }
+
+    fn begin(self, quiet_max: Option<Duration>) -> Result<(StatusCode, HeaderMap, ureq::Body), ApiError> {
         let server = || self.client.server.to_string();
         let mut request = Request::builder().method(method(self.method)).uri(self.url.as_str());
         if let Some(authorization) = &self.client.authorization {
@@ -238,7 +271,11 @@ impl Call<'_> {
             let request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string())?;
             agent.run(request)
         } else {
-            agent.run(request.body(())?)
+            let mut request = agent.configure_request(request.body(())?);
+            if let Some(quiet_max) = quiet_max {
+                request = request.timeout_per_read(Some(quiet_max));
+            }
+            agent.run(request.build())
         };
         let answer = answer.map_err(|source| match source {
             ureq::Error::HostNotFound
@@ -283,9 +320,12 @@ impl Answer {
         serde_json::from_str(&self.body).map_err(wrong)
     }
 
-    /// The document in one line, for programs.
+    /// The document in one line, for programs; nothing where there is none.
     pub(in crate::cli) fn line(&self) -> String {
-        format!("{}\n", self.body.trim_end())
+        match self.body.trim_end() {
+            "" => String::new(),
+            document => format!("{document}\n"),
+        }
     }
 }
 

@@ -11,16 +11,19 @@ use crate::cli::Failure;
 
 pub(super) const CREATE_EXAMPLES: &str = "\
 Examples:
-  postrider subscriptions create --account acme --name Relay --url https://example.com/hook --event '*'
-  postrider subscriptions create --account acme --name Sensors --url https://example.com/hook \\
-    --event sensor.triggered --event 'device.*' --header 'X-Api-Key: s3cret' --ordering fifo --rate 10
-  postrider subscriptions create --account acme --name Upstairs --url https://example.com/hook \\
-    --event 'device.*' --filter '{\"path\":\"data.floor\",\"gte\":3}'";
+  postrider subscriptions create --account acme --name Relay \\
+    --url https://example.com/hook --event '*'
+  postrider subscriptions create --account acme --name Sensors \\
+    --url https://example.com/hook --event sensor.triggered --event 'device.*' \\
+    --header 'X-Api-Key: s3cret' --ordering fifo --rate 10
+  postrider subscriptions create --account acme --name Upstairs \\
+    --url https://example.com/hook --event 'device.*' --filter '{\"path\":\"data.floor\",\"gte\":3}'";
 
 pub(super) const UPDATE_EXAMPLES: &str = "\
 Examples:
   postrider subscriptions update sub_… --account acme --inactive
-  postrider subscriptions update sub_… --account acme --url https://example.com/new --header 'X-Api-Key: other'
+  postrider subscriptions update sub_… --account acme \\
+    --url https://example.com/new --header 'X-Api-Key: other'
   postrider subscriptions update sub_… --account acme --rate none --filter none";
 
 #[derive(Debug, Default, clap::Args)]
@@ -40,6 +43,7 @@ pub(super) struct Fields {
     /// Header that is no longer sent; may be repeated
     #[arg(long = "remove-header", value_name = "NAME")]
     remove_headers: Vec<String>,
+    /// What it is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// Send to it
