@@ -25,7 +25,7 @@ pub enum Request {
     Append { events: Vec<NewEvent>, reply: oneshot::Sender<Result<Vec<Appended>, Refused>> },
     /// Change the configuration. Answered after the fsync.
     Change { change: Asked, reply: oneshot::Sender<Result<Changed, ChangeError>> },
-    /// Write down what a worker settled; no fsync of its own.
+    /// Write down what a worker settled; an fsync of its own only where it says so.
     Settle(Settlement),
     /// A worker that reads from the log has taken in everything up to and including `position`.
     CaughtUp { worker: usize, position: Seq },

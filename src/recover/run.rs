@@ -155,7 +155,9 @@ mod tests {
                 next += count as u64;
                 sent += count as u64;
                 run.hand_over(at(millis), &seqs, Some(Seq(next)));
-                seqs.into_iter().for_each(|seq| run.ended(seq, true));
+                for seq in seqs {
+                    run.ended(seq, true);
+                }
                 let most = 1 + u64::from(rate) * (millis + 100) / 1000;
                 assert!(sent <= most, "{sent} of {most} after {millis} ms at {rate}");
             }

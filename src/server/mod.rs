@@ -207,7 +207,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         checkpoints: Arc::new(adapters::StoreCheckpoints::new(Arc::clone(&store))),
         healths: Arc::clone(&board) as Arc<dyn admin::Healths>,
         replays,
-        jobs: Arc::new(recover::JobDesk::new(jobs, writer.requests(), Arc::clone(&store))),
+        jobs: Arc::new(recover::JobDesk::new(Arc::clone(&jobs), writer.requests(), Arc::clone(&store))),
         live,
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
@@ -233,6 +233,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let housekeeping = housekeeping::start(housekeeping::Parts {
         stats,
         board,
+        jobs: Arc::clone(&jobs),
         registry,
         mailboxes: mailboxes.clone(),
         readiness: Arc::clone(&readiness),

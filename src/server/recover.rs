@@ -85,6 +85,11 @@ impl Table {
         }
     }
 
+    /// Jobs that are not over.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -93,7 +98,7 @@ impl Table {
         self.known().open.get_mut(&id).map(work)
     }
 
-    /// A job that is over stands among those that are. Gives those that are forgotten for it.
+    /// A job that is over stands among those that are.
     fn settle(&self, id: JobId) {
         let mut known = self.known();
         if known.open.get(&id).is_some_and(|run| run.job.status.is_over())
@@ -220,6 +225,8 @@ impl Recoverer {
     /// Jobs go on with the next start.
     pub fn stop(self) {
         self.table.stopping.store(true, Ordering::Release);
+        // Through the lock: the thread has not looked at the flag yet, or sleeps and is woken.
+        drop(self.table.known());
         self.table.woken.notify_all();
         // Its panic, if it had one, was reported by itself.
         let _ = self.thread.join();

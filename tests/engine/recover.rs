@@ -166,6 +166,7 @@ fn a_cancelled_job_hands_nothing_more_over() {
     let before = rig.receiver.count("/");
     let job = rig.recover(&json!({"ratePerSecond": 20}));
     let started = Instant::now();
+    rig.engine.until_metric("postrider_recover_jobs", PATIENCE, |jobs| (jobs - 1.0).abs() < 0.5);
     rig.receiver.await_count("/", before + 20, PATIENCE);
     assert!(started.elapsed() > Duration::from_millis(700), "the rate holds: {:?}", started.elapsed());
     let path = format!("/accounts/acme/jobs/{}", job["id"].as_str().unwrap());
