@@ -20,6 +20,7 @@ mod delivery_search;
 mod event_types;
 mod events;
 mod idempotency;
+mod jobs;
 mod limits;
 mod listing;
 mod live;
@@ -49,7 +50,8 @@ pub use live::Live;
 pub use origin::Frames;
 pub use ports::{
     Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
-    Healths, Lasts, Place, Queries, QueryError, ReplayError, Replays, Standing, StandingQuery,
+    Healths, JobError, Jobs, Lasts, Place, Queries, QueryError, ReplayError, Replays, Standing,
+    StandingQuery,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

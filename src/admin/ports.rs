@@ -11,6 +11,7 @@ use crate::model::{
     AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Seq, Subscription, SubscriptionKey,
     UnixMillis,
 };
+use crate::recover::{Job, JobId, Scope};
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -62,6 +63,13 @@ pub trait Queries: Send + Sync + 'static {
     fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError>;
     /// The events at these places, as far as the log has them.
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError>;
+    /// How many deliveries from `from` on are asked for, as far as one look goes, and where to go on.
+    fn matching(
+        &self,
+        subscription: &Subscription,
+        scope: &Scope,
+        from: Seq,
+    ) -> Result<(usize, Option<Seq>), QueryError>;
     /// Part of the audit trail.
     fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError>;
     /// A row of the registry that is not kept in memory.
@@ -87,6 +95,25 @@ pub struct StandingQuery<'a> {
     pub since: Option<UnixMillis>,
     pub until: Option<UnixMillis>,
     pub limit: usize,
+}
+
+/// Why a job was not begun or ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    #[error("the account has {max} jobs that are not over; wait for one, or cancel it")]
+    TooMany { max: usize },
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Recover jobs. What changes is durable when it resolves.
+pub trait Jobs: Send + Sync + 'static {
+    fn start(&self, scope: Scope) -> BoxFuture<'_, Result<Job, JobError>>;
+    /// An account's jobs, newest first.
+    fn of(&self, account: AccountKey) -> Vec<Job>;
+    fn get(&self, account: AccountKey, id: JobId) -> Option<Job>;
+    /// Nothing more of it is handed over; one that is over stays as it is.
+    fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>>;
 }
 
 /// Makes copies of the store for backups. Blocks, and is called on a blocking pool.

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::ports::{QueryError, ReplayError};
+use super::ports::{JobError, QueryError, ReplayError};
 use crate::model::Refused;
 use crate::registry::{ChangeError, FieldError};
 
@@ -124,6 +124,16 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        let detail = error.to_string();
+        match error {
+            JobError::TooMany { .. } => Self::new(StatusCode::CONFLICT, "too_many_jobs", detail),
+            JobError::Refused(refused) => refused.into(),
         }
     }
 }

@@ -14,8 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, probes, replay,
-    session, stream, subscriptions, tokens,
+    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, jobs, probes,
+    replay, session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -67,6 +67,12 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route(
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),
+        )
+        .route(&format!("{subscription}/recover"), manage_gated(post(jobs::recover)))
+        .route(&format!("{account}/jobs"), read_gated(get(jobs::list)))
+        .route(
+            &format!("{account}/jobs/{{job}}"),
+            read_gated(get(jobs::show)).merge(manage_gated(delete(jobs::cancel))),
         )
         .route(&format!("{subscription}/resend"), manage_gated(post(replay::resend)))
         .route(&format!("{subscription}/test"), manage_gated(post(replay::test)))

@@ -11,7 +11,7 @@ use super::limits::Limits;
 use super::live::Live;
 use super::made::Made;
 use super::origin::Frames;
-use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError, Replays};
+use super::ports::{Changes, Checkpoints, Healths, Jobs, Queries, QueryError, Replays};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -38,6 +38,7 @@ pub struct Admin {
     pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
     pub replays: Arc<dyn Replays>,
+    pub jobs: Arc<dyn Jobs>,
     pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,

@@ -41,6 +41,8 @@ pub mod query;
 #[cfg(feature = "engine")]
 pub mod reader;
 #[cfg(feature = "engine")]
+pub mod recover;
+#[cfg(feature = "engine")]
 pub mod recovery;
 #[cfg(feature = "engine")]
 mod replays;

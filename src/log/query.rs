@@ -236,7 +236,7 @@ impl Store {
     /// # Errors
     /// Whatever the store says; a damaged row.
     pub fn retry_of(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<RetryRow>, StoreError> {
-        self.with(|db| waiting_retry(db, subscription, seq))
+        self.with(|db| retry_of(db, subscription, seq))
     }
 
     /// Waiting retries of one subscription, by seq, at most `limit`.
@@ -266,7 +266,7 @@ impl Store {
     }
 }
 
-pub(super) fn waiting_retry(
+pub(super) fn retry_of(
     db: &Db,
     subscription: SubscriptionKey,
     seq: Seq,

@@ -4,7 +4,7 @@ use super::api::{Known, ReplayPage};
 use super::db::{Db, Family};
 use super::guard::StoreError;
 use super::key::Key;
-use super::query::waiting_retry;
+use super::query::retry_of;
 use super::rows::{EventLoader, walk_attempts};
 use super::store::Store;
 use crate::model::{Seq, Subscription};
@@ -36,7 +36,7 @@ pub(super) fn replay_page(
         }
         let dead = Key::Dead { subscription: key, seq };
         let dead = db.get(Family::Dead, dead.encode().as_ref())?.is_some();
-        let row = waiting_retry(db, key, seq)?;
+        let row = retry_of(db, key, seq)?;
         found.push((seq, Known::Delivery { accepted_at: event.accepted_at, attempts, row, dead }));
     }
     Ok(ReplayPage { subscription: key, found })

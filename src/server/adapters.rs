@@ -16,10 +16,15 @@ use crate::log::api::{Appended, Refused, Request};
 use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
 use crate::log::store::Store;
-use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Seq, SubscriptionKey, UnixMillis};
+use crate::model::{
+    AccountKey, Attempt, Event, EventId, NewEvent, Seq, Subscription, SubscriptionKey, UnixMillis,
+};
+use crate::recover::Scope;
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
 use crate::rt::clock;
 
+/// Deliveries that one look for them finds at most.
+const MATCHING_AT_ONCE: usize = 1024;
 /// Changes of the configuration that wait for the log at most.
 const CHANGES_MAX: usize = 64;
 
@@ -33,7 +38,7 @@ impl WriterAppend {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
-fn refused<T>(error: TrySendError<T>) -> Refused {
+pub(super) fn refused<T>(error: TrySendError<T>) -> Refused {
     match error {
         TrySendError::Full(_) => Refused::QueueFull,
         TrySendError::Disconnected(_) => Refused::Stopping,
@@ -107,6 +112,18 @@ impl Queries for LogQueries {
 
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         self.0.events_at(seqs).map_err(|error| unreadable(&error))
+    }
+
+    fn matching(
+        &self,
+        subscription: &Subscription,
+        scope: &Scope,
+        from: Seq,
+    ) -> Result<(usize, Option<Seq>), QueryError> {
+        let range = (from, self.0.head());
+        let found = self.0.candidates(subscription, scope, range, MATCHING_AT_ONCE);
+        let found = found.map_err(|error| unreadable(&error))?;
+        Ok((found.seqs.len(), found.next))
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {

@@ -55,6 +55,7 @@ mod peers_nginx;
 mod peers_node;
 mod peers_standardwebhooks;
 mod rate;
+mod recover;
 mod replay;
 mod retries;
 mod secrets;

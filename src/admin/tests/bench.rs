@@ -13,13 +13,14 @@ use tokio::sync::oneshot;
 
 use crate::admin::{
     Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Frames, Health, Healths, InWork,
-    Lasts, Limits, Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays, Sessions, Standing,
-    StandingQuery, bind, start,
+    JobError, Jobs, Lasts, Limits, Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays,
+    Sessions, Standing, StandingQuery, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Disposition, Event, EventId, Mono,
     OnBlocked, Ordering, Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
 };
+use crate::recover::{Job, JobId, Scope};
 use crate::registry::{
     Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
     Vault, audit_page,
@@ -128,6 +129,10 @@ impl Queries for Shelf {
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
     }
 
+    fn matching(&self, _: &Subscription, _: &Scope, _: Seq) -> Result<(usize, Option<Seq>), QueryError> {
+        Ok((0, None))
+    }
+
     fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
         let rows = self.rows.lock().expect("lock");
         let Ok(page) = audit_page(&mut Ordered(&rows), query);
@@ -211,6 +216,25 @@ impl Replays for Well {
     }
 }
 
+/// No job was ever begun.
+impl Jobs for Well {
+    fn start(&self, _: Scope) -> BoxFuture<'_, Result<Job, JobError>> {
+        Box::pin(async { Err(JobError::Refused(Refused::Stopping)) })
+    }
+
+    fn of(&self, _: AccountKey) -> Vec<Job> {
+        Vec::new()
+    }
+
+    fn get(&self, _: AccountKey, _: JobId) -> Option<Job> {
+        None
+    }
+
+    fn cancel(&self, _: AccountKey, _: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
 pub struct Bench {
     pub address: SocketAddr,
     pub admin: Arc<Admin>,
@@ -264,6 +288,7 @@ impl Bench {
             checkpoints: Arc::new(Well),
             healths: Arc::new(Well),
             replays: Arc::new(Well),
+            jobs: Arc::new(Well),
             live: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
