@@ -57,9 +57,10 @@ impl Table {
     pub(super) fn render(mut self, width: Option<u16>) -> String {
         match width {
             Some(width) => {
+                // The gap after the last column is cut off again.
                 let width = width.max(WIDTH_MIN);
                 self.leave_out(width);
-                self.inner.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+                self.inner.set_content_arrangement(ContentArrangement::Dynamic).set_width(width + GAP);
             }
             None => {
                 self.inner.set_content_arrangement(ContentArrangement::Disabled);

@@ -216,6 +216,31 @@ fn tokens_are_made_used_and_taken_back() {
 }
 
 #[test]
+fn accounts_and_their_features() {
+    let desk = Desk::open();
+    let run = |arguments: &[&str]| {
+        run(desk.dir.path(), &[&["accounts"], arguments, &["--server", &desk.server]].concat(), "")
+    };
+    assert!(run(&["list"]).err.contains("no accounts yet"));
+    assert_eq!(run(&["create", "acme", "--name", "Acme Ltd"]).fine(), "made acme\n");
+    assert_eq!(run(&["list", "--json"]).lines()[0]["name"], "Acme Ltd");
+    assert!(run(&["list"]).fine().lines().nth(1).unwrap().starts_with("acme     Acme Ltd  20"));
+    let flag = "feature.integrations.webhooks";
+    let features = |state: &str| {
+        let table = run(&["features", "acme"]).fine();
+        assert!(table.contains(&format!("{flag}  {state}")), "{table}");
+    };
+    features("on     configuration");
+    assert_eq!(run(&["disable", "acme", flag]).fine(), format!("{flag} is off for acme\n"));
+    features("off    operator");
+    assert_eq!(run(&["enable", "acme", flag, "--json"]).json()["enabled"], json!(true));
+    assert!(run(&["enable", "acme", "feature.unknown"]).refused(1).ends_with("(not_found)"));
+    assert!(run(&["delete", "acme"]).refused(2).contains("--yes"));
+    assert_eq!(run(&["delete", "acme", "--yes"]).fine(), "deleted acme\n");
+    assert!(run(&["list", "--json"]).lines().is_empty());
+}
+
+#[test]
 fn shells_learn_the_commands() {
     let dir = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
