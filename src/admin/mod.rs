@@ -8,16 +8,20 @@
 //! Deliberately absent: knowledge of the store, and any way to block a worker.
 
 mod accounts;
+mod audit;
 mod auth;
 mod body;
+mod caller;
 mod certificate;
 mod checkpoint;
 mod console;
 mod deliveries;
 mod event_types;
 mod events;
+mod idempotency;
 mod listing;
 mod live;
+mod made;
 mod ports;
 mod probes;
 mod problem;
@@ -34,6 +38,7 @@ mod subscriptions;
 mod tokens;
 
 pub use auth::Operator;
+pub use idempotency::InWork;
 pub use live::Live;
 pub use ports::{
     BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState, Healths,

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use crate::model::{
     AccountKey, Attempt, Event, EventId, EventMask, Refused, Seq, SubscriptionKey, UnixMillis,
 };
-use crate::registry::{Change, ChangeError, Changed};
+use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Makes durable changes. Bounded: refuses with `QueueFull` where too many wait.
 pub trait Changes: Send + Sync + 'static {
     /// Resolves when the change is durable and the registry shows it.
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>>;
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>>;
 }
 
 /// Why the log could not be read.
@@ -57,6 +57,10 @@ pub trait Queries: Send + Sync + 'static {
     fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError>;
     /// The events at these places, as far as the log has them.
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError>;
+    /// Part of the audit trail.
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError>;
+    /// A row of the registry that is not kept in memory.
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError>;
     /// All attempts kept of one delivery, oldest first.
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError>;
 }

@@ -130,6 +130,7 @@ impl From<ChangeError> for Problem {
                 Self::new(StatusCode::CONFLICT, "too_many_subscriptions", detail)
             }
             ChangeError::TooManyTokens { .. } => Self::new(StatusCode::CONFLICT, "too_many_tokens", detail),
+            ChangeError::Answered => Self::new(StatusCode::CONFLICT, "idempotency_in_progress", detail),
             ChangeError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "registry_full", detail),
             ChangeError::Store(refused) => refused.into(),
         }

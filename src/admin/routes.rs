@@ -14,8 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, auth, checkpoint, console, deliveries, event_types, events, probes, session, stream,
-    subscriptions, tokens,
+    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, probes,
+    session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -25,7 +25,9 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 pub fn router(admin: Arc<Admin>) -> Router {
     let needs = |right, gated, routes: MethodRouter<Arc<Admin>>| {
         let need = Need { admin: Arc::clone(&admin), right, gated };
-        routes.route_layer(middleware::from_fn_with_state(need, auth::authorize))
+        routes
+            .route_layer(middleware::from_fn_with_state(Arc::clone(&admin), idempotency::once))
+            .route_layer(middleware::from_fn_with_state(need, auth::authorize))
     };
     // What a method needs: the operator, or a right in the account that the path names. Reading and
     // managing what the feature flag gates are closed where it is off.
@@ -43,6 +45,8 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/event-types/{type}", get(event_types::show))
         .route("/me", get(tokens::me))
         .route("/checkpoint", operate(post(checkpoint::make).delete(checkpoint::drop)))
+        .route("/audit", operate(get(audit::of_all)))
+        .route(&format!("{account}/audit"), manage(get(audit::of_account)))
         .route("/accounts", operate(get(accounts::list)))
         .route(account, operate(get(accounts::show).put(accounts::put).delete(accounts::delete)))
         .route(&format!("{account}/features"), operate(get(accounts::features)))

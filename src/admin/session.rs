@@ -115,7 +115,8 @@ pub async fn begin(State(admin): State<Arc<Admin>>, JsonBody(body): JsonBody) ->
             let detail = "This token is a service account’s: it is for programs and does not sign in.";
             Err(Problem::new(StatusCode::FORBIDDEN, "service_account", detail))
         }
-        Some(_) => {
+        Some(principal) => {
+            admin.note_sign_in(&principal).await;
             let session = admin.sessions.begin(token, (admin.clock)());
             Ok(with_cookie(&session, LIFE))
         }

@@ -2,8 +2,10 @@
 
 mod access;
 mod api;
+mod audit;
 mod bench;
 mod deliveries;
+mod idempotency;
 mod serving;
 mod session;
 mod stream;

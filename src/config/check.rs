@@ -190,6 +190,7 @@ fn check_rest(config: &Config, c: &mut Checker<'_>) {
         ("retention.events", retention.events),
         ("retention.attempts", retention.attempts),
         ("retention.dead_letters", retention.dead_letters),
+        ("retention.audit", retention.audit),
         ("retention.dedupe_window", retention.dedupe_window),
     ] {
         c.duration(key, value, SECOND, 3650 * DAY);

@@ -66,6 +66,7 @@ impl Section for Config {
         v.key("events", &mut self.retention.events);
         v.key("attempts", &mut self.retention.attempts);
         v.key("dead_letters", &mut self.retention.dead_letters);
+        v.key("audit", &mut self.retention.audit);
         v.key("dedupe_window", &mut self.retention.dedupe_window);
 
         v.section("secrets");

@@ -118,6 +118,8 @@ pub struct Retention {
     pub events: Duration,
     pub attempts: Duration,
     pub dead_letters: Duration,
+    /// Entries of the audit trail.
+    pub audit: Duration,
     pub dedupe_window: Duration,
 }
 
@@ -248,6 +250,7 @@ impl Default for Retention {
             events: Duration::from_secs(7 * DAY),
             attempts: Duration::from_secs(30 * DAY),
             dead_letters: Duration::from_secs(30 * DAY),
+            audit: Duration::from_secs(90 * DAY),
             dedupe_window: Duration::from_secs(DAY),
         }
     }

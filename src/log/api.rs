@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 pub use crate::model::Refused;
 use crate::model::{Event, NewEvent, Seq, SubscriptionKey, UnixMillis};
-use crate::registry::{Change, ChangeError, Changed};
+use crate::registry::{Asked, ChangeError, Changed};
 use crate::route::Index;
 pub use crate::schedule::pages::{Found, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
 pub use crate::schedule::{Backlog, Body, Census, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
@@ -20,7 +20,7 @@ pub enum Request {
     /// Take these events, all or none of those that are no duplicates. Answered after the fsync.
     Append { events: Vec<NewEvent>, reply: oneshot::Sender<Result<Vec<Appended>, Refused>> },
     /// Change the configuration. Answered after the fsync.
-    Change { change: Change, reply: oneshot::Sender<Result<Changed, ChangeError>> },
+    Change { change: Asked, reply: oneshot::Sender<Result<Changed, ChangeError>> },
     /// Write down what a worker settled; no fsync of its own.
     Settle(Settlement),
     /// A worker that reads from the log has taken in everything up to and including `position`.

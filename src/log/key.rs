@@ -8,7 +8,7 @@ use crate::model::{AccountKey, Seq, SubscriptionKey, UnixMillis};
 use crate::settle::RetryKey;
 
 /// Seqs per bucket of attempt rows, as a power of two: looking up one pair scans one bucket.
-pub const ATTEMPT_BUCKET_BITS: u32 = 10;
+pub const ATTEMPT_BUCKET_BITS: u32 = 8;
 /// The longest key: a tag and three numbers of eight bytes.
 pub const KEY_LEN_MAX: usize = 25;
 /// Tags of `meta` below this are the registry's.
@@ -49,6 +49,8 @@ pub enum Key {
     Attempts { subscription: SubscriptionKey, bucket: u64, serial: u64 },
     /// `retries`
     Retry(RetryKey),
+    /// `retries`: when the retry of a pair is due, which is where its row lies.
+    RetryOf { subscription: SubscriptionKey, seq: Seq },
     /// `lagging`
     Lagging { subscription: SubscriptionKey },
     /// `lagging`: since when it has seen nothing but failure.
@@ -73,6 +75,7 @@ const RETRY: u8 = 71;
 const LAGGING: u8 = 72;
 const DEAD: u8 = 73;
 const FAILING: u8 = 74;
+const RETRY_OF: u8 = 75;
 
 /// Bytes that are no key of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +144,7 @@ impl Key {
             Self::Filter { .. } => FILTER,
             Self::Attempts { .. } => ATTEMPTS,
             Self::Retry(_) => RETRY,
+            Self::RetryOf { .. } => RETRY_OF,
             Self::Lagging { .. } => LAGGING,
             Self::Dead { .. } => DEAD,
             Self::Failing { .. } => FAILING,
@@ -165,7 +169,9 @@ impl Key {
             }
             Self::Retry(at) => put(put(put(key, at.due.0), at.subscription.0), at.seq.0),
             Self::Lagging { subscription } | Self::Failing { subscription } => put(key, subscription.0),
-            Self::Dead { subscription, seq } => put(put(key, subscription.0), seq.0),
+            Self::Dead { subscription, seq } | Self::RetryOf { subscription, seq } => {
+                put(put(key, subscription.0), seq.0)
+            }
         }
     }
 
@@ -199,6 +205,7 @@ impl Key {
             }),
             LAGGING => Self::Lagging { subscription: SubscriptionKey(rest.u64()?) },
             FAILING => Self::Failing { subscription: SubscriptionKey(rest.u64()?) },
+            RETRY_OF => Self::RetryOf { subscription: SubscriptionKey(rest.u64()?), seq: rest.seq()? },
             DEAD => Self::Dead { subscription: SubscriptionKey(rest.u64()?), seq: rest.seq()? },
             other => return Err(KeyError::UnknownTag(other)),
         };
@@ -287,6 +294,13 @@ impl KeyRange {
         Self { lower: Key::Dead { subscription, seq: from }.encode(), upper }
     }
 
+    /// Where the retries of a subscription lie, by seq.
+    #[must_use]
+    pub fn retries_of(subscription: SubscriptionKey) -> Self {
+        let upper = KeyBytes::new(RETRY_OF).with(&subscription.0.to_be_bytes()).with(&[0xff; 9]);
+        Self { lower: Key::RetryOf { subscription, seq: Seq(0) }.encode(), upper }
+    }
+
     /// The rows of one partition's open time.
     #[must_use]
     pub fn fingerprints(partition: Seq) -> Self {
@@ -323,6 +337,7 @@ mod tests {
             (seq(), seq()).prop_map(|(partition, first)| Key::Fingerprints { partition, first }),
             (seq(), n()).prop_map(|(partition, lowest)| Key::Sealed { partition, lowest }),
             seq().prop_map(|partition| Key::Filter { partition }),
+            (sub(), seq()).prop_map(|(subscription, seq)| Key::RetryOf { subscription, seq }),
             (sub(), n(), n()).prop_map(|(subscription, bucket, serial)| Key::Attempts {
                 subscription,
                 bucket,

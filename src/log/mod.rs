@@ -15,6 +15,7 @@ pub mod timeline;
 mod announcing;
 #[cfg(feature = "engine")]
 pub mod api;
+mod auditing;
 #[cfg(feature = "engine")]
 pub mod backup;
 #[cfg(feature = "engine")]

@@ -16,8 +16,6 @@ use crate::settle::{DeadRow, RetryKey, RetryRow};
 
 /// Index entries that one question looks at, at most.
 pub const QUERY_SCAN_MAX: usize = 100_000;
-/// Retries that one look through all of them sees, at most.
-pub const RETRIES_SCAN_MAX: usize = 1_000_000;
 
 /// Which of an account's events are wanted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +42,14 @@ impl Store {
     /// Whatever the store says.
     pub fn event(&self, seq: Seq) -> Result<Option<Arc<Event>>, StoreError> {
         self.with(|db| EventLoader::new(db, self.floor(), self.stats())?.load(seq))
+    }
+
+    /// A row of the registry that is not kept in memory.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|db| db.get(Family::Meta, key))
     }
 
     /// Those of the events at `seqs` that the log has.
@@ -220,36 +226,36 @@ impl Store {
         Ok(rows)
     }
 
-    /// Waiting retries of one subscription, by due time, at most `limit`. Looks through all retries, of
-    /// [`RETRIES_SCAN_MAX`] at most.
+    /// The retry of a pair that waits, where one does.
     ///
     /// # Errors
-    /// Whatever the store says.
+    /// Whatever the store says; a damaged row.
+    pub fn retry_of(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<RetryRow>, StoreError> {
+        self.with(|db| {
+            let at = Key::RetryOf { subscription, seq }.encode();
+            let Some(due) = db.get(Family::Retries, at.as_ref())? else { return Ok(None) };
+            retry_at(db, RetryKey { due: decode(&due)?, subscription, seq })
+        })
+    }
+
+    /// Waiting retries of one subscription, by seq, at most `limit`.
+    ///
+    /// # Errors
+    /// Whatever the store says; a damaged row.
     pub fn retries_of(
         &self,
         subscription: SubscriptionKey,
         limit: usize,
     ) -> Result<Vec<RetryRow>, StoreError> {
-        let lowest = RetryKey { due: UnixMillis(0), subscription: SubscriptionKey(0), seq: Seq(0) };
         let mut rows = Vec::new();
-        let mut looked = 0;
         self.with(|db| {
-            let mut cursor = db.cursor(Family::Retries, &KeyRange::from(&Key::Retry(lowest)))?;
+            let mut cursor = db.cursor(Family::Retries, &KeyRange::retries_of(subscription))?;
             cursor.first();
-            while let Some((bytes, value)) = cursor.row()?
+            while let Some((key, due)) = cursor.row()?
                 && rows.len() < limit
-                && looked < RETRIES_SCAN_MAX
             {
-                looked += 1;
-                if let Ok(Key::Retry(key)) = Key::parse(bytes)
-                    && key.subscription == subscription
-                {
-                    match decode::<RetryValue>(value) {
-                        Ok(RetryValue { attempts, accepted_at, trigger }) => {
-                            rows.push(RetryRow { key, attempts, accepted_at, trigger });
-                        }
-                        Err(error) => report_damage(self.stats(), Family::Retries, bytes, &error),
-                    }
+                if let Ok(Key::RetryOf { seq, .. }) = Key::parse(key) {
+                    rows.extend(retry_at(db, RetryKey { due: decode(due)?, subscription, seq })?);
                 }
                 cursor.next();
             }
@@ -257,6 +263,12 @@ impl Store {
         })?;
         Ok(rows)
     }
+}
+
+fn retry_at(db: &Db, key: RetryKey) -> Result<Option<RetryRow>, StoreError> {
+    let Some(value) = db.get(Family::Retries, Key::Retry(key).encode().as_ref())? else { return Ok(None) };
+    let RetryValue { attempts, accepted_at, trigger } = decode(&value)?;
+    Ok(Some(RetryRow { key, attempts, accepted_at, trigger }))
 }
 
 enum Judged {

@@ -341,7 +341,14 @@ impl Check<'_> {
     }
 
     fn retry(&mut self, bytes: &[u8], value: &[u8], runs: &Runs) -> Result<(), Fault> {
-        let Key::Retry(at) = key(bytes, Family::Retries)? else { return Ok(()) };
+        let at = match key(bytes, Family::Retries)? {
+            Key::Retry(at) => at,
+            Key::RetryOf { seq, .. } => {
+                decode::<UnixMillis>(value)?;
+                return self.within(seq);
+            }
+            _ => return Ok(()),
+        };
         decode::<RetryValue>(value)?;
         self.within(at.seq)?;
         // Below the floor it has expired, and goes when it is due.
@@ -377,7 +384,7 @@ fn key(bytes: &[u8], family: Family) -> Result<Key, Fault> {
             Family::Ids
         }
         Key::Attempts { .. } => Family::Attempts,
-        Key::Retry(_) => Family::Retries,
+        Key::Retry(_) | Key::RetryOf { .. } => Family::Retries,
         Key::Lagging { .. } | Key::Failing { .. } => Family::Lagging,
         Key::Dead { .. } => Family::Dead,
     };

@@ -32,7 +32,7 @@ use super::settling::{delete_failing, delete_retries, delete_subscription, put_s
 use super::stats::{CommitMeasure, LogStats, Observer};
 use super::store::Store;
 use crate::model::{Mono, Seq, SubscriptionKey};
-use crate::registry::{Change, ChangeError, Changed, Registry};
+use crate::registry::{Asked, ChangeError, Changed, Registry};
 use crate::route::Index;
 use crate::rt;
 use crate::settle::{RetryKey, Settlement};
@@ -289,7 +289,7 @@ impl Writer {
         }
     }
 
-    fn commit_change(&mut self, change: Change) -> Result<Changed, ChangeError> {
+    fn commit_change(&mut self, asked: Asked) -> Result<Changed, ChangeError> {
         if let Some(refused) = self.refusal() {
             return Err(refused.into());
         }
@@ -297,7 +297,7 @@ impl Writer {
         let plan = {
             let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
             let next = self.state.head.next();
-            registry.plan(change, next, self.store.floor(), now.wall, rt::random::bytes())?
+            registry.plan(asked, next, self.store.floor(), now.wall, rt::random::bytes())?
         };
         let staged = self.stage_event(plan.event(), now.wall);
         if !plan.rows().is_empty()

@@ -14,7 +14,7 @@ use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
 use crate::log::store::Store;
 use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Seq, SubscriptionKey};
-use crate::registry::{Change, ChangeError, Changed, Registry, TokenDigest};
+use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
 use crate::rt::clock;
 
 /// Changes of the configuration that wait for the log at most.
@@ -60,7 +60,7 @@ impl WriterChanges {
 }
 
 impl Changes for WriterChanges {
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>> {
         Box::pin(async move {
             let _place = self.places.try_acquire().map_err(|_| ChangeError::Store(Refused::QueueFull))?;
             let (reply, answer) = oneshot::channel();
@@ -99,6 +99,14 @@ impl Queries for LogQueries {
 
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         self.0.events_at(seqs).map_err(|error| unreadable(&error))
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        self.0.audit(query).map_err(|error| unreadable(&error))
+    }
+
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
+        self.0.registry_row(key).map_err(|error| unreadable(&error))
     }
 
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {

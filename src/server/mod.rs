@@ -190,6 +190,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 
     let admin = Arc::new(Admin {
         sessions: admin::Sessions::default(),
+        in_work: admin::InWork::default(),
         operator: Operator::new(token.as_str()),
         registry: Arc::clone(&registry),
         catalogue: Arc::clone(&catalogue),

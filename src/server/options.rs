@@ -43,6 +43,7 @@ pub fn log(config: &Config) -> LogOptions {
             events: config.retention.events,
             attempts: config.retention.attempts,
             dead_letters: config.retention.dead_letters,
+            audit: config.retention.audit,
         },
         dedupe_window: config.retention.dedupe_window,
         ..LogOptions::new(config.data_dir.join(STORE_DIRECTORY))

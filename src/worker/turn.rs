@@ -312,7 +312,7 @@ impl Worker {
     /// Whoever else changed it first is as good: the answer is not waited for.
     fn change(&mut self, change: Change) {
         let (reply, _) = oneshot::channel();
-        self.requests.push(Request::Change { change, reply });
+        self.requests.push(Request::Change { change: change.into(), reply });
     }
 
     /// Hands to the log what it has room for. The rest waits here; its number is bounded by the shard.

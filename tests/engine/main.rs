@@ -35,6 +35,7 @@ mod receiver;
 mod server;
 mod wait;
 
+mod access;
 mod breaker;
 mod browser;
 mod cli;

@@ -12,14 +12,17 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, Operator, Queries,
-    QueryError, Readiness, Sessions, bind, start,
+    Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, Operator,
+    Queries, QueryError, Readiness, Sessions, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
     Refused, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
 };
-use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions, Vault};
+use crate::registry::{
+    Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
+    Vault, audit_page,
+};
 use crate::telemetry::handles::ControlMetrics;
 use crate::telemetry::tests::local;
 
@@ -27,16 +30,20 @@ pub const TOKEN: &str = "prt_operator";
 /// Changes are made in the milliseconds after this; whoever asks for the time is told a second later.
 pub const STARTED_AT: u64 = 1_795_445_340_000;
 
+/// What the store would have of the registry.
+type Rows = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
+
 /// The registry without a store behind it: what is planned is installed at once.
 pub struct Memory {
     registry: Arc<RwLock<Registry>>,
     /// Events made so far, and a number that makes ids differ.
     state: Mutex<(u64, u64)>,
     pub refusing: Mutex<Option<Refused>>,
+    rows: Rows,
 }
 
 impl Memory {
-    fn plan(&self, change: Change) -> Result<Changed, ChangeError> {
+    fn plan(&self, change: Asked) -> Result<Changed, ChangeError> {
         if let Some(refused) = self.refusing.lock().expect("lock").clone() {
             return Err(refused.into());
         }
@@ -50,12 +57,19 @@ impl Memory {
         let mut registry = self.registry.write().expect("lock");
         let now = UnixMillis(STARTED_AT + turn);
         let plan = registry.plan(change, Seq(head + 1), Seq(0), now, random)?;
+        let mut rows = self.rows.lock().expect("lock");
+        for row in plan.rows() {
+            match &row.value {
+                Some(value) => rows.insert(row.key.clone(), value.clone()),
+                None => rows.remove(&row.key),
+            };
+        }
         Ok(registry.install(plan))
     }
 }
 
 impl Changes for Memory {
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>> {
         Box::pin(async move { self.plan(change) })
     }
 }
@@ -67,6 +81,18 @@ pub struct Shelf {
     pub attempts: Mutex<BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>>,
     /// Attempts asked for.
     pub asked: Mutex<usize>,
+    rows: Rows,
+}
+
+struct Ordered<'r>(&'r BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl OrderedRows for Ordered<'_> {
+    type Error = std::convert::Infallible;
+
+    fn at_or_below(&mut self, key: &[u8]) -> Result<Option<KeyValue>, Self::Error> {
+        let row = self.0.range(..=key.to_vec()).next_back();
+        Ok(row.map(|(key, value)| (key.clone(), value.clone())))
+    }
 }
 
 impl Queries for Shelf {
@@ -99,6 +125,16 @@ impl Queries for Shelf {
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         let events = self.events.lock().expect("lock");
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        let rows = self.rows.lock().expect("lock");
+        let Ok(page) = audit_page(&mut Ordered(&rows), query);
+        Ok(page)
+    }
+
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
+        Ok(self.rows.lock().expect("lock").get(key).cloned())
     }
 
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
@@ -156,12 +192,14 @@ impl Bench {
             registry: Arc::clone(&registry),
             state: Mutex::new((0, 0)),
             refusing: Mutex::new(None),
+            rows: Arc::default(),
         });
-        let shelf = Arc::new(Shelf::default());
+        let shelf = Arc::new(Shelf { rows: Arc::clone(&memory.rows), ..Shelf::default() });
         let (telemetry, metrics) = local(ControlMetrics::new);
         let admin = Arc::new(Admin {
             operator: Operator::new(TOKEN),
             sessions: Sessions::default(),
+            in_work: InWork::default(),
             registry,
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,

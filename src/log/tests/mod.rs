@@ -245,7 +245,7 @@ impl Rig {
     }
 
     fn change(&self, change: Change) -> Changed {
-        self.ask(|reply| Request::Change { change, reply }).expect("is made")
+        self.ask(|reply| Request::Change { change: change.into(), reply }).expect("is made")
     }
 
     fn settle(&self, settlement: Settlement) {

@@ -11,7 +11,7 @@ fn files_below_the_floor_go() {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = Clock(Arc::new(AtomicU64::new(START)));
     let mut options = options(dir.path(), &clock);
-    options.retention = Retention { events: HOUR, attempts: HOUR, dead_letters: HOUR };
+    options.retention = Retention { events: HOUR, attempts: HOUR, dead_letters: HOUR, audit: HOUR };
     options.dedupe_window = HOUR;
     options.db.events_buffer_bytes = 256 << 10;
     options.db.other_buffer_bytes = 64 << 10;
