@@ -15,6 +15,7 @@ pub mod timeline;
 mod announcing;
 #[cfg(feature = "engine")]
 pub mod api;
+#[cfg(feature = "engine")]
 mod auditing;
 #[cfg(feature = "engine")]
 pub mod backup;
