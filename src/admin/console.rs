@@ -34,12 +34,13 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 19] = files![
+const FILES: [File; 22] = files![
     "index.html" HTML,
     "console.css" CSS,
     "accounts.js" JS,
     "admin.js" JS,
     "api.js" JS,
+    "attempts.js" JS,
     "bar.js" JS,
     "detail.js" JS,
     "dom.js" JS,
@@ -47,10 +48,12 @@ const FILES: [File; 19] = files![
     "fields.js" JS,
     "format.js" JS,
     "headers-field.js" JS,
+    "live.js" JS,
     "main.js" JS,
     "menu.js" JS,
     "panel.js" JS,
     "remove.js" JS,
+    "replay.js" JS,
     "secret.js" JS,
     "signin.js" JS,
     "webhooks.js" JS,

@@ -1,9 +1,12 @@
 // A subscription's own page: how it does, its secret, its deliveries and what was said at each attempt.
 import { account as accountPath, get, subscription } from './api.js';
-import { dialog, h, loading, replace, toast } from './dom.js';
-import { badge, delivery, events, health, status, time } from './format.js';
+import { attempts } from './attempts.js';
+import { h, loading, replace, toast } from './dom.js';
+import { badge, delivery, events, health, inWords, status, time } from './format.js';
+import { live } from './live.js';
 import { openPanel } from './panel.js';
 import { remove } from './remove.js';
+import { recover, sendTest } from './replay.js';
 import { secretCard } from './secret.js';
 
 export async function detailPage(page, context, id) {
@@ -24,6 +27,8 @@ export async function detailPage(page, context, id) {
       h('p', {}, h('a', { href: href('accounts', account, 'webhooks') }, '← Webhooks')),
       h('div', { class: 'page-head' },
         h('h1', {}, sub.name),
+        mayManage && h('button', { type: 'button', onclick: () => sendTest(context, sub) }, 'Send test event'),
+        mayManage && h('button', { type: 'button', onclick: () => recover(context, sub).then(list.refresh) }, 'Recover'),
         mayManage && h('button', { type: 'button', onclick: edit }, 'Edit'),
         mayManage && h('button', { type: 'button', class: 'danger', onclick: drop }, 'Delete')));
     const fact = (term, ...value) => [h('dt', {}, term), h('dd', {}, value)];
@@ -31,7 +36,7 @@ export async function detailPage(page, context, id) {
       fact('Callback URL', h('code', { class: 'selectable' }, sub.callbackUrl)),
       fact('Events', events(sub.events, types)),
       fact('Status', status(sub)),
-      fact('Health', health(sub)),
+      fact('Health', health(sub), inWords(sub)),
       fact('Last success', time(sub.health.lastSuccessAt, 'none yet')),
       fact('Last failure', time(sub.health.lastFailureAt, 'none')),
       sub.health.pending > 0 && fact('Waiting', `${sub.health.pending}, the oldest from `, time(sub.health.oldestPendingAt)),
@@ -41,7 +46,7 @@ export async function detailPage(page, context, id) {
   const list = deliveries(context, sub);
   page.append(head, h('div', { class: 'columns' }, facts, mayManage && secretCard(context, sub)), list.root);
   await list.refresh();
-  const timer = setInterval(async () => {
+  const look = async () => {
     if (document.visibilityState !== 'visible') return;
     try {
       sub = await get(subscription(account, id));
@@ -50,8 +55,10 @@ export async function detailPage(page, context, id) {
     } catch {
       // The next turn says it again.
     }
-  }, 5000);
-  return () => clearInterval(timer);
+  };
+  const timer = setInterval(look, 5000);
+  const stop = live(account, id, look);
+  return () => { clearInterval(timer); stop(); };
 }
 
 function deliveries(context, sub) {
@@ -71,7 +78,8 @@ function deliveries(context, sub) {
 
   const row = (one) => h('tr', {},
     h('th', { scope: 'row' }, h('button', {
-      class: 'link', type: 'button', onclick: () => attempts(context, sub, one),
+      class: 'link', type: 'button', id: `delivery-${one.eventId}`,
+      onclick: async () => { if (await attempts(context, sub, one)) load(null).catch((error) => toast(error.message, 'bad')); },
     }, one.eventId)),
     h('td', { title: one.type }, types.find((type) => type.id === one.type)?.name ?? one.type),
     h('td', {}, badge(...delivery[one.status])),
@@ -110,33 +118,4 @@ function deliveries(context, sub) {
     // Only while the newest are looked at: a reader who has gone back in time is left in peace.
     refresh: () => (shown.length > 50 ? Promise.resolve() : load(null)),
   };
-}
-
-function attempts({ account }, sub, one) {
-  return dialog(`Delivery of ${one.eventId}`, () => {
-    const place = h('div', {}, loading('attempts'));
-    get(`${subscription(account, sub.id)}/deliveries/${encodeURIComponent(one.eventId)}/attempts`)
-      .then((page) => replace(place, page.items.length === 0
-        ? h('p', { class: 'empty' }, 'Nothing was sent yet.')
-        : page.items.map(attempt)))
-      .catch((error) => replace(place, h('p', { class: 'error' }, error.message)));
-    return place;
-  }, { wide: true });
-}
-
-function attempt(one) {
-  const outcome = one.error
-    ? badge('bad', `${one.error.kind}: ${one.error.message}`)
-    : badge('good', `Delivered, ${one.statusCode}`);
-  const lines = (headers) => (Array.isArray(headers) ? headers : Object.entries(headers ?? {}).map(([name, value]) => ({ name, value })))
-    .map(({ name, value }) => `${name}: ${value}`).join('\n');
-  return h('details', { class: 'attempt', open: Boolean(one.error) },
-    h('summary', {}, `Attempt ${one.number} `, time(one.startedAt), ` ${one.durationMs} ms `, outcome),
-    h('h3', {}, 'Request'),
-    h('pre', { tabindex: '0' }, `POST ${one.request.url}\n${lines(one.request.headers)}\n\n(${one.request.bodySize} bytes)`),
-    h('h3', {}, 'Response'),
-    one.response
-      ? h('pre', { tabindex: '0' }, `${one.statusCode}\n${lines(one.response.headers)}\n\n${one.response.body}`
-        + (one.response.truncated ? '\n… (cut off)' : ''))
-      : h('p', { class: 'quiet' }, 'There was none.'));
 }

@@ -5,6 +5,7 @@ import { events, health, status, time } from './format.js';
 import { menu } from './menu.js';
 import { openPanel } from './panel.js';
 import { remove } from './remove.js';
+import { recover, sendTest } from './replay.js';
 import { rotate } from './secret.js';
 
 const PAGE = 25;
@@ -51,6 +52,8 @@ export async function webhooksPage(page, context) {
     h('td', { class: 'end' }, menu('More', '…', [
       ['Open', () => context.go('accounts', account, 'webhooks', sub.id)],
       mayManage && ['Edit', () => edit(sub)],
+      mayManage && ['Send test event', () => sendTest(context, sub)],
+      mayManage && ['Recover', () => recover(context, sub)],
       mayManage && ['Rotate secret', () => rotate(context, sub)],
       mayManage && null,
       mayManage && ['Delete', () => drop(sub), 'danger'],
