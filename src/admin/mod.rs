@@ -19,6 +19,7 @@ mod deliveries;
 mod event_types;
 mod events;
 mod idempotency;
+mod jwt;
 mod limits;
 mod listing;
 mod live;
@@ -42,6 +43,7 @@ mod tokens;
 
 pub use auth::Operator;
 pub use idempotency::InWork;
+pub use jwt::{Jwt, JwtError, JwtFiles};
 pub use limits::Limits;
 pub use live::Live;
 pub use origin::Frames;

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Frames, Health, Healths, InWork, Limits,
-    Operator, Queries, QueryError, Readiness, Sessions, bind, start,
+    Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Frames, Health, Healths, InWork, Jwt,
+    Limits, Operator, Queries, QueryError, Readiness, Sessions, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
@@ -172,11 +172,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self::with(0, Frames::default())
+        Self::with(0, Frames::default(), None)
     }
 
     /// With a limit to each token's requests (0: none), and pages that may show the console.
-    pub fn with(per_second: u32, frames: Frames) -> Self {
+    pub fn with(per_second: u32, frames: Frames, jwt: Option<Jwt>) -> Self {
         let catalogue = Arc::new(Catalogue::builtin());
         let delivery = DeliveryOptions {
             timeout: Duration::from_secs(15),
@@ -206,6 +206,7 @@ impl Bench {
             sessions: Sessions::default(),
             in_work: InWork::default(),
             limits: Limits::new(per_second, 100),
+            jwt,
             frames,
             registry,
             catalogue,
