@@ -71,7 +71,7 @@ struct Key {
     id: Option<String>,
     /// Where the key names one.
     algorithm: Option<Algorithm>,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 impl Jwt {
@@ -100,11 +100,11 @@ impl Jwt {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             self.look_again(&mut held, now);
             let fits = |key: &&Key| {
-                key.key.family() == header.alg.family()
+                key.decoding.family() == header.alg.family()
                     && key.algorithm.is_none_or(|own| own == header.alg)
                     && (header.kid.is_none() || key.id.is_none() || key.id == header.kid)
             };
-            let holds = |key: &Key| verify(&key.key, header.alg, message.as_bytes(), &signature);
+            let holds = |key: &Key| verify(&key.decoding, header.alg, message.as_bytes(), &signature);
             if !held.keys.iter().filter(fits).any(holds) {
                 tracing::debug!("a JWT's signature does not hold");
                 return None;
@@ -164,7 +164,7 @@ impl JwtFiles {
         let mut keys = Vec::new();
         if let Some(path) = &self.key {
             let key = key_of(&bytes_of(path)?).ok_or_else(|| JwtError::Key { path: path.clone() })?;
-            keys.push(Key { id: None, algorithm: None, key });
+            keys.push(Key { id: None, algorithm: None, decoding: key });
         }
         if let Some(path) = &self.set {
             let set = set_of(&bytes_of(path)?).filter(|set| (1..=KEYS_MAX).contains(&set.len()));
@@ -203,8 +203,7 @@ fn may_be_secret(text: &[u8]) -> bool {
     let is_line = text.iter().all(u8::is_ascii_graphic);
     let is_der = STANDARD.decode(text).is_ok_and(|der| match der.as_slice() {
         [0x30, 0x82, high, low, rest @ ..] => rest.len() == usize::from(u16::from_be_bytes([*high, *low])),
-        [0x30, 0x81, length, rest @ ..] => rest.len() == usize::from(*length),
-        [0x30, length, rest @ ..] => rest.len() == usize::from(*length),
+        [0x30, 0x81, length, rest @ ..] | [0x30, length, rest @ ..] => rest.len() == usize::from(*length),
         _ => false,
     });
     text.len() >= SECRET_LEN_MIN && is_line && !text.starts_with(b"{") && !is_der
@@ -225,7 +224,7 @@ fn set_of(bytes: &[u8]) -> Option<Vec<Key>> {
         let key = DecodingKey::from_jwk(jwk).ok()?;
         let short = key.family() == AlgorithmFamily::Hmac
             && key.try_get_as_bytes().is_ok_and(|secret| secret.len() < SECRET_LEN_MIN);
-        (!short).then(|| Key { id: jwk.common.key_id.clone(), algorithm, key })
+        (!short).then(|| Key { id: jwk.common.key_id.clone(), algorithm, decoding: key })
     };
     Some(keys.filter_map(key).collect())
 }
