@@ -21,6 +21,7 @@ mod event_types;
 mod events;
 mod idempotency;
 mod jobs;
+mod jwt;
 mod limits;
 mod listing;
 mod live;
@@ -45,6 +46,7 @@ mod tokens;
 
 pub use auth::Operator;
 pub use idempotency::InWork;
+pub use jwt::{Jwt, JwtError, JwtFiles};
 pub use limits::Limits;
 pub use live::Live;
 pub use origin::Frames;

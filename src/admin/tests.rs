@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod deliveries;
 mod idempotency;
+mod jwt;
 mod limits;
 mod serving;
 mod session;

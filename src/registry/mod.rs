@@ -32,6 +32,7 @@ mod subscription_row;
 mod token;
 mod token_row;
 mod vault;
+mod vouched;
 mod words;
 
 pub use audit::{Action, AuditEntry, Note, Target, TargetKind, note_of};
@@ -52,6 +53,7 @@ pub use token::{
     Role, SCOPE_EVENTS_WRITE, TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft, TokenKind,
 };
 pub use vault::{KEY_LEN, Vault};
+pub use vouched::{Claims, NotVouched, Vouched};
 pub use words::Word;
 
 /// Where the answer of a remembered request lies in the family `meta`: for [`Registry::open_answer`].

@@ -93,3 +93,8 @@ fn many_are_searched_and_paged() {
 fn it_fits_light_and_dark_wide_and_narrow() {
     played("looks", "everywhere");
 }
+
+#[test]
+fn what_was_missed_is_recovered_in_the_page() {
+    played("recover", "missed");
+}
