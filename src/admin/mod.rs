@@ -22,6 +22,7 @@ mod idempotency;
 mod listing;
 mod live;
 mod made;
+mod openapi;
 mod ports;
 mod probes;
 mod problem;
