@@ -85,6 +85,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
         .route("/", get(console::root))
+        .route("/docs", get(console::docs))
         .route("/console/", get(console::index))
         .route("/console/{file}", get(console::file))
         .route("/console/session", get(session::show).post(session::begin).delete(session::end))
