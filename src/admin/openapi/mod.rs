@@ -232,10 +232,7 @@ fn query_parameter(name: &str) -> Value {
 
 fn header_parameter(name: &str) -> Value {
     let (about, schema) = match name {
-        "If-Match" => (
-            "Only if the thing has this version still: its `ETag`.",
-            json!({"type": "string", "examples": ["\"1\""]}),
-        ),
+        "If-Match" => ("Only if the thing has this version still: its `ETag`.", json!({"type": "string"})),
         "Idempotency-Key" => (
             "Done once, however often it is sent with this key within 24 hours.",
             json!({"type": "string", "pattern": "^[!-~]{1,255}$"}),
