@@ -16,6 +16,7 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 
 use super::caller::Caller;
+use super::peer;
 use super::problem::Problem;
 use super::session;
 use super::state::Admin;
@@ -57,7 +58,17 @@ pub async fn identify(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let principal = who(&admin, request.method(), request.headers())?;
+    let now = (admin.clock)();
+    let principal = match who(&admin, request.method(), request.headers()) {
+        Ok(principal) => principal,
+        Err(problem) => {
+            if bearer(request.headers()).is_some() {
+                admin.limits.wrong_token(peer::address(&request), now)?;
+            }
+            return Err(problem);
+        }
+    };
+    admin.limits.request(&principal, now)?;
     request.extensions_mut().insert(Caller::new(&principal));
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)

@@ -16,13 +16,18 @@ mod certificate;
 mod checkpoint;
 mod console;
 mod deliveries;
+mod delivery_search;
 mod event_types;
 mod events;
 mod idempotency;
+mod jobs;
+mod limits;
 mod listing;
 mod live;
 mod made;
 mod openapi;
+mod origin;
+mod peer;
 mod ports;
 mod probes;
 mod problem;
@@ -41,10 +46,13 @@ mod tokens;
 
 pub use auth::Operator;
 pub use idempotency::InWork;
+pub use limits::Limits;
 pub use live::Live;
+pub use origin::Frames;
 pub use ports::{
     Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
-    Healths, Queries, QueryError, ReplayError, Replays,
+    Healths, JobError, Jobs, Lasts, Place, Queries, QueryError, ReplayError, Replays, Standing,
+    StandingQuery,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

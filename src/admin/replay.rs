@@ -32,7 +32,10 @@ use crate::rt;
 const TEST_TIMEOUT_MAX: Duration = Duration::from_secs(25);
 
 /// A JSON object's members, of which only `known` may be there.
-fn members<'v>(body: &'v Value, known: &[&str]) -> Result<&'v serde_json::Map<String, Value>, Problem> {
+pub(super) fn members<'v>(
+    body: &'v Value,
+    known: &[&str],
+) -> Result<&'v serde_json::Map<String, Value>, Problem> {
     let object = body.as_object().ok_or_else(|| Problem::field("", "must be an object"))?;
     let unknown = |name: &&String| !known.contains(&name.as_str());
     let errors: Vec<_> = object

@@ -14,7 +14,7 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, openapi,
+    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, jobs, openapi,
     probes, replay, session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
@@ -68,6 +68,12 @@ pub fn router(admin: Arc<Admin>) -> Router {
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),
         )
+        .route(&format!("{subscription}/recover"), manage_gated(post(jobs::recover)))
+        .route(&format!("{account}/jobs"), read_gated(get(jobs::list)))
+        .route(
+            &format!("{account}/jobs/{{job}}"),
+            read_gated(get(jobs::show)).merge(manage_gated(delete(jobs::cancel))),
+        )
         .route(&format!("{subscription}/resend"), manage_gated(post(replay::resend)))
         .route(&format!("{subscription}/test"), manage_gated(post(replay::test)))
         .route(&format!("{account}/deliveries"), read_gated(get(deliveries::list)))
@@ -108,6 +114,7 @@ async fn around(State(admin): State<Arc<Admin>>, request: Request, next: Next) -
     let answer = tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await;
     let mut response = answer.unwrap_or_else(|_| Problem::timeout().into_response());
     let headers = response.headers_mut();
+    admin.frames.allow(headers);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -7,9 +7,11 @@ use tokio::sync::Semaphore;
 use super::auth::Operator;
 use super::caller::Caller;
 use super::idempotency::InWork;
+use super::limits::Limits;
 use super::live::Live;
 use super::made::Made;
-use super::ports::{Changes, Checkpoints, Healths, Queries, QueryError, Replays};
+use super::origin::Frames;
+use super::ports::{Changes, Checkpoints, Healths, Jobs, Queries, QueryError, Replays};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -27,6 +29,8 @@ pub struct Admin {
     pub operator: Operator,
     pub sessions: Sessions,
     pub in_work: InWork,
+    pub limits: Limits,
+    pub frames: Frames,
     pub registry: Arc<RwLock<Registry>>,
     pub catalogue: Arc<Catalogue>,
     pub changes: Arc<dyn Changes>,
@@ -34,6 +38,7 @@ pub struct Admin {
     pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
     pub replays: Arc<dyn Replays>,
+    pub jobs: Arc<dyn Jobs>,
     pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod deliveries;
 mod idempotency;
+mod limits;
 mod openapi;
 mod serving;
 mod session;

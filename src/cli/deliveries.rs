@@ -124,8 +124,8 @@ fn list(session: &Session, filters: &Filters) -> Result<(), Failure> {
         .query("since", filters.since.map(Moment::to_rfc3339))
         .query("until", filters.until.map(Moment::to_rfc3339));
     let headings =
-        ["event", "type", "subscription", "status", "attempts", "accepted", "last attempt", "next"];
-    let mut table = Table::new(&headings);
+        ["event", "subscription", "status", "attempts", "type", "accepted", "next", "last attempt"];
+    let mut table = Table::new(&headings).spare(4);
     let limit = if filters.all { usize::MAX } else { filters.limit };
     let more = call.list(limit, |item| {
         if session.json {
@@ -135,13 +135,13 @@ fn list(session: &Session, filters: &Filters) -> Result<(), Failure> {
         let or_dash = |at: Option<String>| at.map_or_else(|| "-".to_owned(), |at| text::time(&at));
         table.row([
             delivery.event_id,
-            delivery.r#type,
             delivery.subscription_id,
             delivery.status,
             delivery.attempts.to_string(),
+            delivery.r#type,
             text::time(&delivery.accepted_at),
-            or_dash(delivery.last_attempt_at),
             or_dash(delivery.next_attempt_at),
+            or_dash(delivery.last_attempt_at),
         ]);
         Ok(())
     })?;

@@ -112,8 +112,8 @@ pub(super) fn cancel(session: &Session, id: &str) -> Result<(), Failure> {
 }
 
 fn list(session: &Session, limit: usize) -> Result<(), Failure> {
-    let headings = ["id", "kind", "subscription", "status", "done", "failed", "created", "finished"];
-    let mut table = Table::new(&headings);
+    let headings = ["id", "status", "done", "failed", "subscription", "created", "finished", "kind"];
+    let mut table = Table::new(&headings).spare(4);
     let more = session.get(&["jobs"]).list(limit, |item| {
         if session.json {
             return Ok(print(&format!("{item}\n"))?);
@@ -122,13 +122,13 @@ fn list(session: &Session, limit: usize) -> Result<(), Failure> {
         let progress = job.progress();
         table.row([
             job.id,
-            job.kind,
-            job.subscription_id,
             job.status,
             progress,
             job.failed.to_string(),
+            job.subscription_id,
             text::time(&job.created_at),
             job.finished_at.map_or_else(|| "-".to_owned(), |at| text::time(&at)),
+            job.kind,
         ]);
         Ok(())
     })?;

@@ -3,6 +3,7 @@
 //! What a command prints for programs and people goes to stdout; what goes wrong is one clear line each
 //! on stderr and an exit code: 1 for a failure, 2 for a command that was written wrongly.
 
+mod accounts;
 mod api;
 mod backup;
 mod check_config;
@@ -72,6 +73,8 @@ enum Command {
     Recover(recover::RecoverArgs),
     /// List, show and cancel what runs in the background
     Jobs(jobs::JobsArgs),
+    /// Make, list and delete accounts, and turn their features on and off
+    Accounts(accounts::AccountsArgs),
     /// Make, list and take back tokens of an account
     Token(token::TokenArgs),
     /// Back up the store, of a running engine or of a stopped one
@@ -101,6 +104,7 @@ pub fn run() -> ExitCode {
         Command::Deliveries(args) => deliveries::run(&args),
         Command::Recover(args) => recover::run(&args),
         Command::Jobs(args) => jobs::run(&args),
+        Command::Accounts(args) => accounts::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),

@@ -131,8 +131,8 @@ fn word(value: &impl ValueEnum) -> String {
 }
 
 fn list(session: &Session) -> Result<(), Failure> {
-    let headings = ["id", "name", "kind", "role", "licensed", "scopes", "expires", "last used"];
-    let mut table = Table::new(&headings);
+    let headings = ["id", "name", "role", "licensed", "kind", "expires", "last used", "scopes"];
+    let mut table = Table::new(&headings).spare(4);
     session.get(&["tokens"]).list(usize::MAX, |item| {
         if session.json {
             return Ok(print(&format!("{item}\n"))?);
@@ -142,12 +142,12 @@ fn list(session: &Session) -> Result<(), Failure> {
         table.row([
             token.id,
             token.name,
-            token.kind,
             token.role,
             if token.platform_user { "yes" } else { "no" }.to_owned(),
-            if token.scopes.is_empty() { "-".to_owned() } else { token.scopes.join(", ") },
+            token.kind,
             or(token.expires_at, "never"),
             or(token.last_used_at, "never"),
+            if token.scopes.is_empty() { "-".to_owned() } else { token.scopes.join(", ") },
         ]);
         Ok(())
     })?;

@@ -30,6 +30,9 @@ impl Section for Config {
 
         v.section("admin");
         v.key("listen", &mut self.admin.listen);
+        v.key("requests_per_second", &mut self.admin.requests_per_second);
+        v.key("burst", &mut self.admin.burst);
+        v.key("frame_ancestors", &mut self.admin.frame_ancestors);
 
         v.section("workers");
         v.key("count", &mut self.workers.count);

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 pub use crate::model::Refused;
 use crate::model::{Event, NewEvent, Outcome, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
+use crate::recover::{Job, JobId};
 use crate::registry::{Asked, ChangeError, Changed};
 use crate::route::Index;
 pub use crate::schedule::pages::{Found, Known, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
@@ -24,10 +25,12 @@ pub enum Request {
     Append { events: Vec<NewEvent>, reply: oneshot::Sender<Result<Vec<Appended>, Refused>> },
     /// Change the configuration. Answered after the fsync.
     Change { change: Asked, reply: oneshot::Sender<Result<Changed, ChangeError>> },
-    /// Write down what a worker settled; no fsync of its own.
+    /// Write down what a worker settled; an fsync of its own only where it says so.
     Settle(Settlement),
     /// A worker that reads from the log has taken in everything up to and including `position`.
     CaughtUp { worker: usize, position: Seq },
+    /// Rows of recover jobs. Answered after the fsync.
+    Jobs { put: Vec<Job>, delete: Vec<JobId>, reply: oneshot::Sender<Result<(), Refused>> },
     /// Write what is waiting, make it durable, answer, and take nothing more.
     Stop { reply: oneshot::Sender<()> },
 }
@@ -89,9 +92,11 @@ pub struct AskedAgain {
     /// At most [`PAGE_EVENTS_MAX`].
     pub seqs: Vec<Seq>,
     pub trigger: Trigger,
-    /// `None` where the subscription is not this worker's.
-    pub reply: oneshot::Sender<Option<Vec<(Seq, Again)>>>,
+    pub reply: oneshot::Sender<Answered>,
 }
+
+/// What was done about each delivery; `None` where the subscription is not this worker's.
+pub type Answered = Option<Vec<(Seq, Again)>>;
 
 /// A test event. The reply is dropped where the worker stops.
 pub struct TestSend {

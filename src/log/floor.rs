@@ -66,6 +66,7 @@ impl Floors {
                 | Key::Floors
                 | Key::Counters
                 | Key::Minute { .. }
+                | Key::Job { .. }
                 | Key::Events { .. }
                 | Key::Retry(_)
                 | Key::RetryOf { .. }

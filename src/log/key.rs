@@ -5,6 +5,7 @@
 //! Keys of the registry (tags 1 to 31 of `meta`) are its own and not known here.
 
 use crate::model::{AccountKey, Seq, SubscriptionKey, UnixMillis};
+use crate::recover::JobId;
 use crate::settle::RetryKey;
 
 /// Seqs per bucket of attempt rows, as a power of two: looking up one pair scans one bucket.
@@ -33,6 +34,8 @@ pub enum Key {
     Counters,
     /// `meta`: first seq of a minute since 1970.
     Minute { minute: u32 },
+    /// `meta`: a recover job.
+    Job { id: JobId },
     /// `events`: a run of events, by its first.
     Events { first: Seq },
     /// `by_account`: what one commit held of an account, by the commit's first seq.
@@ -64,6 +67,7 @@ const WATERMARK: u8 = 33;
 const FLOORS: u8 = 34;
 const COUNTERS: u8 = 35;
 const MINUTE: u8 = 36;
+const JOB: u8 = 37;
 const EVENTS: u8 = 64;
 const BY_ACCOUNT: u8 = 65;
 const PARTITION: u8 = 66;
@@ -136,6 +140,7 @@ impl Key {
             Self::Floors => FLOORS,
             Self::Counters => COUNTERS,
             Self::Minute { .. } => MINUTE,
+            Self::Job { .. } => JOB,
             Self::Events { .. } => EVENTS,
             Self::ByAccount { .. } => BY_ACCOUNT,
             Self::Partition { .. } => PARTITION,
@@ -159,6 +164,7 @@ impl Key {
             Self::Format | Self::Floors | Self::Counters => key,
             Self::Watermark { worker } => key.with(&worker.to_be_bytes()),
             Self::Minute { minute } => key.with(&minute.to_be_bytes()),
+            Self::Job { id } => put(key, id.0),
             Self::Events { first } => put(key, first.0),
             Self::ByAccount { account, first } => put(key.with(&account.0.to_be_bytes()), first.0),
             Self::Partition { partition } | Self::Filter { partition } => put(key, partition.0),
@@ -187,6 +193,7 @@ impl Key {
             FLOORS => Self::Floors,
             COUNTERS => Self::Counters,
             MINUTE => Self::Minute { minute: rest.u32()? },
+            JOB => Self::Job { id: JobId(rest.u64()?) },
             EVENTS => Self::Events { first: rest.seq()? },
             BY_ACCOUNT => Self::ByAccount { account: AccountKey(rest.u32()?), first: rest.seq()? },
             PARTITION => Self::Partition { partition: rest.seq()? },
@@ -331,6 +338,7 @@ mod tests {
             Just(Key::Floors),
             Just(Key::Counters),
             any::<u32>().prop_map(|minute| Key::Minute { minute }),
+            n().prop_map(|id| Key::Job { id: JobId(id) }),
             seq().prop_map(|first| Key::Events { first }),
             (any::<u32>(), seq()).prop_map(|(a, first)| Key::ByAccount { account: AccountKey(a), first }),
             seq().prop_map(|partition| Key::Partition { partition }),

@@ -15,6 +15,7 @@ pub mod timeline;
 mod announcing;
 #[cfg(feature = "engine")]
 pub mod api;
+#[cfg(feature = "engine")]
 mod auditing;
 #[cfg(feature = "engine")]
 pub mod backup;
@@ -29,6 +30,8 @@ mod family;
 #[cfg(feature = "engine")]
 pub mod guard;
 #[cfg(feature = "engine")]
+pub mod listing;
+#[cfg(feature = "engine")]
 pub mod options;
 #[cfg(feature = "engine")]
 mod pages;
@@ -38,6 +41,8 @@ mod publish;
 pub mod query;
 #[cfg(feature = "engine")]
 pub mod reader;
+#[cfg(feature = "engine")]
+pub mod recover;
 #[cfg(feature = "engine")]
 pub mod recovery;
 #[cfg(feature = "engine")]

@@ -8,6 +8,7 @@ use super::db::{Db, Family};
 use super::fingerprint::Fingerprint;
 use super::guard::StoreError;
 use super::key::{Key, KeyRange};
+use super::listing::seqs_between;
 use super::record::{AccountRow, DeadValue, PartitionRow, RetryValue, decode};
 use super::rows::{EventLoader, find_sealed, first_of, report_damage, walk_attempts, walk_open_ids};
 use super::store::Store;
@@ -25,6 +26,8 @@ pub struct EventFilter {
     pub since: Option<UnixMillis>,
     /// Accepted before.
     pub until: Option<UnixMillis>,
+    /// Not below.
+    pub from: Seq,
 }
 
 /// Part of an answer, newest first.
@@ -125,10 +128,12 @@ impl Store {
         filter: &EventFilter,
     ) -> Result<Page<Arc<Event>>, StoreError> {
         let floor = self.floor();
-        let top = before.unwrap_or(Seq(u64::MAX)).min(self.head().next());
         let mut page = Page { items: Vec::new(), next: None };
         let mut looked = 0;
         self.with(|db| {
+            let (from, until) = seqs_between(db, filter.since, filter.until)?;
+            let top = before.unwrap_or(Seq(u64::MAX)).min(self.head().next()).min(until);
+            let lowest = floor.max(from).max(filter.from);
             let mut loader = EventLoader::new(db, floor, self.stats())?;
             let mut cursor = db.cursor(Family::ByAccount, &KeyRange::account(account, Seq(0)))?;
             cursor.seek_back(Key::ByAccount { account, first: top.prev() }.encode().as_ref());
@@ -143,7 +148,7 @@ impl Store {
                     if seq >= top {
                         continue;
                     }
-                    if seq < floor {
+                    if seq < lowest {
                         return Ok(());
                     }
                     if page.items.len() >= limit || looked >= QUERY_SCAN_MAX {
@@ -231,11 +236,7 @@ impl Store {
     /// # Errors
     /// Whatever the store says; a damaged row.
     pub fn retry_of(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<RetryRow>, StoreError> {
-        self.with(|db| {
-            let at = Key::RetryOf { subscription, seq }.encode();
-            let Some(due) = db.get(Family::Retries, at.as_ref())? else { return Ok(None) };
-            retry_at(db, RetryKey { due: decode(&due)?, subscription, seq })
-        })
+        self.with(|db| retry_of(db, subscription, seq))
     }
 
     /// Waiting retries of one subscription, by seq, at most `limit`.
@@ -263,6 +264,16 @@ impl Store {
         })?;
         Ok(rows)
     }
+}
+
+pub(super) fn retry_of(
+    db: &Db,
+    subscription: SubscriptionKey,
+    seq: Seq,
+) -> Result<Option<RetryRow>, StoreError> {
+    let at = Key::RetryOf { subscription, seq }.encode();
+    let Some(due) = db.get(Family::Retries, at.as_ref())? else { return Ok(None) };
+    retry_at(db, RetryKey { due: decode(&due)?, subscription, seq })
 }
 
 fn retry_at(db: &Db, key: RetryKey) -> Result<Option<RetryRow>, StoreError> {

@@ -148,3 +148,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_attempt_without_copies_is_the_same() {
+    let plain = Attempt { error: None, response: None, status: None, ..attempt() };
+    let rows = vec![attempt(), plain];
+    let bytes = encode(&rows).expect("encodes");
+    let refs: Vec<AttemptRef<'_>> = decode_borrowed(&bytes).expect("decodes");
+    for (borrowed, whole) in refs.iter().zip(&rows) {
+        let error = whole.error.as_ref().map(|error| (error.kind, error.message.as_str()));
+        let kept = whole.response.as_ref();
+        let response = kept.map(|kept| (kept.headers.as_str(), kept.body.as_slice(), kept.truncated));
+        let want = AttemptRef {
+            seq: whole.seq,
+            number: whole.number,
+            trigger: whole.trigger,
+            started_at: whole.started_at,
+            duration_ms: whole.duration_ms,
+            status: whole.status,
+            error,
+            response,
+            disposition: whole.disposition,
+            body_size: whole.body_size,
+        };
+        assert_eq!(*borrowed, want);
+    }
+    assert_eq!(refs.len(), 2);
+}

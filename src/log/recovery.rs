@@ -130,6 +130,7 @@ fn read_meta(
                     Err(error) => report_damage(stats, Family::Meta, key, &error),
                 },
                 Key::Format
+                | Key::Job { .. }
                 | Key::Events { .. }
                 | Key::ByAccount { .. }
                 | Key::Partition { .. }

@@ -1,4 +1,4 @@
-//! Rows of settlements: what came of deliveries. They carry no fsync of their own.
+//! Rows of settlements: what came of deliveries. They carry no fsync of their own, unless somebody waits for it.
 
 use std::collections::{BTreeMap, HashSet};
 

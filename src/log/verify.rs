@@ -19,6 +19,7 @@ use super::record::{
     decode, decode_borrowed, decode_filter,
 };
 use crate::model::{AccountKey, Attempt, Seq, TypeBit, UnixMillis};
+use crate::recover::Job;
 use crate::registry::{RowError, verify_row};
 
 /// What is wrong, and where.
@@ -238,6 +239,7 @@ impl Check<'_> {
             Key::Floors => self.floors = decode(value)?,
             Key::Counters => self.counters = Some(decode(value)?),
             Key::Minute { .. } => decode::<Seq>(value).map(|_| ())?,
+            Key::Job { .. } => decode::<Job>(value).map(|_| ())?,
             // The version was read when the store was opened.
             _ => {}
         }
@@ -375,9 +377,12 @@ impl Check<'_> {
 fn key(bytes: &[u8], family: Family) -> Result<Key, Fault> {
     let key = Key::parse(bytes)?;
     let own = match key {
-        Key::Format | Key::Watermark { .. } | Key::Floors | Key::Counters | Key::Minute { .. } => {
-            Family::Meta
-        }
+        Key::Format
+        | Key::Watermark { .. }
+        | Key::Floors
+        | Key::Counters
+        | Key::Minute { .. }
+        | Key::Job { .. } => Family::Meta,
         Key::Events { .. } => Family::Events,
         Key::ByAccount { .. } => Family::ByAccount,
         Key::Partition { .. } | Key::Fingerprints { .. } | Key::Sealed { .. } | Key::Filter { .. } => {

@@ -218,6 +218,10 @@ impl Writer {
                 }
                 Request::Settle(settlement) => self.pending.push(settlement),
                 Request::CaughtUp { worker, position } => self.caught_up(worker, position),
+                Request::Jobs { put, delete, reply } => {
+                    // Who asked may have gone.
+                    let _ = reply.send(self.commit_jobs(&put, &delete));
+                }
                 Request::Stop { reply } => burst.stop = Some(reply),
             }
             if burst.stop.is_none() && burst.events < COMMIT_EVENTS_MAX && burst.bytes < COMMIT_BYTES_MAX {
@@ -385,6 +389,7 @@ impl Writer {
             match request {
                 Request::Append { reply, .. } => drop(reply.send(Err(Refused::Stopping))),
                 Request::Change { reply, .. } => drop(reply.send(Err(Refused::Stopping.into()))),
+                Request::Jobs { reply, .. } => drop(reply.send(Err(Refused::Stopping))),
                 Request::Stop { reply } => drop(reply.send(())),
                 Request::Settle(_) | Request::CaughtUp { .. } => {}
             }

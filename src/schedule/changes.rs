@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::bucket::Bucket;
 use super::lane::{Cursor, Held, Lane};
 use super::order::holds_order;
 use super::shard::Shard;
+use crate::model::bucket::Bucket;
 use crate::model::{Now, Subscription, SubscriptionKey};
 use crate::route::Index;
 use crate::settle::Released;

@@ -9,7 +9,6 @@
 //! then sleep until `next_wake` or the next input.
 
 pub mod breaker;
-pub mod bucket;
 pub mod flight;
 pub mod host;
 pub mod journal;

@@ -7,16 +7,24 @@ use crossbeam::channel::{Sender, TrySendError};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::admin::{BoxFuture, Changes, Checkpoints, EventsPage, EventsQuery, Queries, QueryError};
+use crate::admin::{
+    BoxFuture, Changes, Checkpoints, EventsPage, EventsQuery, Lasts, Place, Queries, QueryError,
+    StandingQuery,
+};
 use crate::ingest::{Access, Append, Authorize};
 use crate::log::api::{Appended, Refused, Request};
 use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
 use crate::log::store::Store;
-use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Seq, SubscriptionKey};
+use crate::model::{
+    AccountKey, Attempt, Event, EventId, NewEvent, Seq, Subscription, SubscriptionKey, UnixMillis,
+};
+use crate::recover::Scope;
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
 use crate::rt::clock;
 
+/// Deliveries that one look for them finds at most.
+const MATCHING_AT_ONCE: usize = 1024;
 /// Changes of the configuration that wait for the log at most.
 const CHANGES_MAX: usize = 64;
 
@@ -30,7 +38,7 @@ impl WriterAppend {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
-fn refused<T>(error: TrySendError<T>) -> Refused {
+pub(super) fn refused<T>(error: TrySendError<T>) -> Refused {
     match error {
         TrySendError::Full(_) => Refused::QueueFull,
         TrySendError::Disconnected(_) => Refused::Stopping,
@@ -85,7 +93,12 @@ fn unreadable(error: &StoreError) -> QueryError {
 
 impl Queries for LogQueries {
     fn events(&self, query: &EventsQuery) -> Result<EventsPage, QueryError> {
-        let filter = EventFilter { types: Some(query.types), since: query.since, until: query.until };
+        let filter = EventFilter {
+            types: Some(query.types),
+            since: query.since,
+            until: query.until,
+            from: query.from,
+        };
         let page = self
             .0
             .account_events(query.account, query.below, query.limit, &filter)
@@ -101,6 +114,18 @@ impl Queries for LogQueries {
         self.0.events_at(seqs).map_err(|error| unreadable(&error))
     }
 
+    fn matching(
+        &self,
+        subscription: &Subscription,
+        scope: &Scope,
+        from: Seq,
+    ) -> Result<(usize, Option<Seq>), QueryError> {
+        let range = (from, self.0.head());
+        let found = self.0.candidates(subscription, scope, range, MATCHING_AT_ONCE);
+        let found = found.map_err(|error| unreadable(&error))?;
+        Ok((found.seqs.len(), found.next))
+    }
+
     fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
         self.0.audit(query).map_err(|error| unreadable(&error))
     }
@@ -111,6 +136,25 @@ impl Queries for LogQueries {
 
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         self.0.attempts(subscription, seq).map_err(|error| unreadable(&error))
+    }
+
+    fn last_attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Lasts, QueryError> {
+        self.0.last_attempts(subscription, seq).map_err(|error| unreadable(&error))
+    }
+
+    fn due(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<UnixMillis>, QueryError> {
+        self.0.due(subscription, seq).map_err(|error| unreadable(&error))
+    }
+
+    fn standing(&self, query: &StandingQuery<'_>) -> Result<Vec<Place>, QueryError> {
+        let times = (query.since, query.until);
+        self.0
+            .standing(query.standing, query.subscriptions, query.after, times, query.limit)
+            .map_err(|error| unreadable(&error))
+    }
+
+    fn first_pending(&self, subscriptions: &[SubscriptionKey]) -> Result<Seq, QueryError> {
+        self.0.first_pending(subscriptions).map_err(|error| unreadable(&error))
     }
 }
 

@@ -150,3 +150,8 @@ pub fn ingest(config: &Config) -> IngestOptions {
         )
     }
 }
+
+/// What one client of the admin port may ask for.
+pub fn limits(config: &Config) -> crate::admin::Limits {
+    crate::admin::Limits::new(config.admin.requests_per_second, config.admin.burst)
+}

@@ -64,6 +64,43 @@ impl WorkerReplays {
     }
 }
 
+impl WorkerReplays {
+    pub fn subscription(&self, key: SubscriptionKey) -> Option<Arc<Subscription>> {
+        self.index.load().subscription(key).cloned()
+    }
+
+    /// [`WorkerReplays::again`] for a thread that may wait. `None` where it is told to stop, a worker
+    /// has stopped, or the subscription is gone, before it is answered.
+    pub fn again_blocking(
+        &self,
+        key: SubscriptionKey,
+        seqs: &[Seq],
+        trigger: Trigger,
+        stop: impl Fn() -> bool,
+    ) -> Option<Vec<(Seq, Again)>> {
+        for _ in 0..MOVES_MAX {
+            let subscription = self.subscription(key)?;
+            let (reply, mut answer) = oneshot::channel();
+            let asked = AskedAgain { subscription: key, seqs: seqs.to_vec(), trigger, reply };
+            self.tell(&subscription, Input::Replay(asked));
+            let done = loop {
+                match answer.try_recv() {
+                    Ok(done) => break done,
+                    Err(oneshot::error::TryRecvError::Empty) if !stop() => {
+                        std::thread::park_timeout(Duration::from_millis(1));
+                    }
+                    Err(_) => return None,
+                }
+            };
+            if done.is_some() {
+                return done;
+            }
+            std::thread::park_timeout(MOVE_PAUSE);
+        }
+        None
+    }
+}
+
 impl Replays for WorkerReplays {
     fn resend(
         &self,

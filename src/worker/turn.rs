@@ -21,7 +21,7 @@ use super::breakers;
 use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
 use super::trials::Trials;
-use crate::log::api::{Again, AskedAgain, Input, Request};
+use crate::log::api::{Answered, AskedAgain, Input, Request};
 use crate::log::reader::ReaderHandle;
 use crate::model::{Mono, Outcome, Seq};
 use crate::registry::Change;
@@ -70,7 +70,7 @@ pub struct Worker {
     sender: Sender,
     trials: Trials,
     /// Who waits for the answer to what was asked for by hand.
-    replays: HashMap<u64, oneshot::Sender<Option<Vec<(Seq, Again)>>>>,
+    replays: HashMap<u64, oneshot::Sender<Answered>>,
     replay_count: u64,
     observer: Box<dyn Observer>,
     completions: Vec<(u64, Outcome)>,

@@ -142,7 +142,7 @@ fn jobs_are_listed_shown_and_cancelled() {
     let table = api.run(&["jobs", "list"]).fine();
     let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split("  ").collect()).collect();
     let row: Vec<_> = rows[0].iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty()).collect();
-    assert_eq!(row, ["job_1", "recover", "sub_1", "running", "5 of 12", "2", "2026-11-23 14:49:00Z", "-"]);
+    assert_eq!(row, ["job_1", "running", "5 of 12", "2", "sub_1", "2026-11-23 14:49:00Z", "-", "recover"]);
     assert_eq!(api.run(&["jobs", "list", "--json"]).lines(), items);
 
     let api = Api::answering(&[(200, job("running", Some(12), 5, 2))]);

@@ -56,6 +56,7 @@ mod peers_node;
 mod peers_schemathesis;
 mod peers_standardwebhooks;
 mod rate;
+mod recover;
 mod replay;
 mod retries;
 mod secrets;

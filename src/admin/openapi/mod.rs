@@ -13,6 +13,8 @@
 //! they take is judged by parsers that report every error at once, so there is no type that a macro could
 //! read it from; bounds and words come from where those parsers have them.
 
+#![expect(clippy::indexing_slicing, reason = "what is written to is an object made right here")]
+
 mod operations;
 mod schemas;
 
@@ -190,6 +192,7 @@ fn path_parameter(name: &str) -> Value {
             "An event's id.",
             json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "examples": ["evt-000123"]}),
         ),
+        "job" => ("A job's id.", json!({"type": "string", "examples": ["job_01"]})),
         "token" => ("A token's id.", json!({"type": "string", "examples": ["tok_01"]})),
         "flag" => ("A feature flag.", json!({"type": "string", "enum": crate::registry::FLAGS})),
         "type" => (

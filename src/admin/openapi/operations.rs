@@ -315,6 +315,15 @@ fn deliveries() -> Vec<Operation> {
     use Needs::Read;
     let op = Operation::new;
     vec![
+        op("POST /accounts/{account}/subscriptions/{subscription}/recover", "Deliveries", "recoverDeliveries", Needs::Manage, "Make missed deliveries again")
+            .body("Recover")
+            .ok(200, "What a dry run finds.", Answer::One("Matched"))
+            .ok(202, "The job that does it.", Answer::One("Job")),
+        op("GET /accounts/{account}/jobs", "Deliveries", "listJobs", Read, "List jobs").list("Job"),
+        op("GET /accounts/{account}/jobs/{job}", "Deliveries", "getJob", Read, "Show a job")
+            .ok(200, "The job.", Answer::One("Job")),
+        op("DELETE /accounts/{account}/jobs/{job}", "Deliveries", "cancelJob", Needs::Manage, "Cancel a job")
+            .ok(200, "The job as it is now.", Answer::One("Job")),
         op(
             "GET /accounts/{account}/subscriptions/{subscription}/deliveries/{event}/attempts",
             "Deliveries",

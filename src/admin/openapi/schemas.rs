@@ -3,6 +3,7 @@
 //! Words and bounds come from where the code that judges them has them.
 
 #![expect(clippy::needless_pass_by_value, reason = "each is made where it is passed")]
+#![expect(clippy::indexing_slicing, reason = "what is written to is an object made right here")]
 
 use serde_json::{Map, Value, json};
 
@@ -37,6 +38,7 @@ pub const CODES: &[&str] = &[
     "not_wanted",
     "operator_only",
     "queue_full",
+    "range_too_large",
     "rate_limited",
     "registry_full",
     "replays_busy",
@@ -46,6 +48,7 @@ pub const CODES: &[&str] = &[
     "store_unavailable",
     "subscription_inactive",
     "timeout",
+    "too_many_jobs",
     "too_many_streams",
     "too_many_subscriptions",
     "too_many_tokens",
@@ -314,6 +317,21 @@ fn further() -> Value {
         }), json!({"id": "7", "at": "2026-11-23T14:49:00.000Z", "accountId": "acme",
             "actor": {"kind": "operator", "id": null, "name": null}, "action": "subscription.update",
             "target": {"kind": "subscription", "id": "sub_01", "name": "Slack relay"}, "changes": ["name"]})),
+        "Recover": request("Which deliveries are made again.", &["since"], json!({
+            "since": time(), "until": maybe_time(),
+            "types": {"type": ["array", "null"], "items": {"type": "string"}},
+            "status": {"type": ["string", "null"], "enum": ["dead", "failed", "all", null]},
+            "dryRun": {"type": ["boolean", "null"]},
+            "ratePerSecond": {"type": ["number", "null"]},
+        }), json!({"since": "2026-11-23T14:00:00.000Z", "status": "dead"})),
+        "Matched": answer("What a dry run finds.", json!({"matched": {"type": "integer"}}), json!({"matched": 12})),
+        "Job": answer("Work that goes on by itself.", json!({
+            "id": text(), "kind": {"type": "string", "enum": ["recover"]}, "subscriptionId": text(),
+            "status": {"type": "string", "enum": ["queued", "running", "succeeded", "cancelled", "failed"]},
+            "total": {"type": "integer"}, "done": {"type": "integer"}, "failed": {"type": "integer"},
+            "createdAt": time(), "finishedAt": maybe_time(),
+        }), json!({"id": "job_01", "kind": "recover", "subscriptionId": "sub_01", "status": "running", "total": 12, "done": 3,
+            "failed": 0, "createdAt": "2026-11-23T14:49:00.000Z", "finishedAt": null})),
         "Problem": {"type": "object", "description": "A refusal (RFC 9457).",
             "required": ["type", "title", "status", "code", "detail"],
             "properties": {

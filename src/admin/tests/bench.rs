@@ -12,13 +12,15 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, InWork, Operator,
-    Queries, QueryError, Readiness, ReplayError, Replays, Sessions, bind, start,
+    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Frames, Health, Healths, InWork,
+    JobError, Jobs, Lasts, Limits, Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays,
+    Sessions, Standing, StandingQuery, bind, start,
 };
 use crate::model::{
-    AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
-    Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Disposition, Event, EventId, Mono,
+    OnBlocked, Ordering, Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
 };
+use crate::recover::{Job, JobId, Scope};
 use crate::registry::{
     Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
     Vault, audit_page,
@@ -127,6 +129,10 @@ impl Queries for Shelf {
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
     }
 
+    fn matching(&self, _: &Subscription, _: &Scope, _: Seq) -> Result<(usize, Option<Seq>), QueryError> {
+        Ok((0, None))
+    }
+
     fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
         let rows = self.rows.lock().expect("lock");
         let Ok(page) = audit_page(&mut Ordered(&rows), query);
@@ -140,6 +146,39 @@ impl Queries for Shelf {
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         *self.asked.lock().expect("lock") += 1;
         Ok(self.attempts.lock().expect("lock").get(&(subscription, seq)).cloned().unwrap_or_default())
+    }
+
+    fn last_attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Lasts, QueryError> {
+        *self.asked.lock().expect("lock") += 1;
+        let (from, through) = (Seq(seq.0 & !255), Seq(seq.0 | 255));
+        let attempts = self.attempts.lock().expect("lock");
+        let bucket = attempts.range((subscription, from)..=(subscription, through));
+        let of = bucket.filter_map(|((_, seq), all)| Some((*seq, all.last()?.into()))).collect();
+        Ok(Lasts { from, through, of })
+    }
+
+    fn due(&self, _: SubscriptionKey, _: Seq) -> Result<Option<UnixMillis>, QueryError> {
+        Ok(None)
+    }
+
+    fn standing(&self, query: &StandingQuery<'_>) -> Result<Vec<Place>, QueryError> {
+        let attempts = self.attempts.lock().expect("lock");
+        let stands = |attempt: &Attempt| match query.standing {
+            Standing::Dead => attempt.disposition == Disposition::Dead,
+            Standing::Retrying => matches!(attempt.disposition, Disposition::Retry(_)),
+        };
+        let found = attempts.iter().filter(|(_, all)| all.last().is_some_and(stands));
+        let mut places: Vec<Place> = found.map(|((key, seq), _)| (*seq, *key)).collect();
+        places.retain(|(_, key)| query.subscriptions.contains(key));
+        places.sort_by_key(|(seq, key)| (std::cmp::Reverse(*seq), *key));
+        let order = |(seq, key): Place| (std::cmp::Reverse(seq), key);
+        places.retain(|place| query.after.is_none_or(|after| order(*place) > order(after)));
+        places.truncate(query.limit);
+        Ok(places)
+    }
+
+    fn first_pending(&self, _: &[SubscriptionKey]) -> Result<Seq, QueryError> {
+        Ok(Seq(0))
     }
 }
 
@@ -177,6 +216,25 @@ impl Replays for Well {
     }
 }
 
+/// No job was ever begun.
+impl Jobs for Well {
+    fn start(&self, _: Scope) -> BoxFuture<'_, Result<Job, JobError>> {
+        Box::pin(async { Err(JobError::Refused(Refused::Stopping)) })
+    }
+
+    fn of(&self, _: AccountKey) -> Vec<Job> {
+        Vec::new()
+    }
+
+    fn get(&self, _: AccountKey, _: JobId) -> Option<Job> {
+        None
+    }
+
+    fn cancel(&self, _: AccountKey, _: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
 pub struct Bench {
     pub address: SocketAddr,
     pub admin: Arc<Admin>,
@@ -188,6 +246,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::with(0, Frames::default())
+    }
+
+    /// With a limit to each token's requests (0: none), and pages that may show the console.
+    pub fn with(per_second: u32, frames: Frames) -> Self {
         let catalogue = Arc::new(Catalogue::builtin());
         let delivery = DeliveryOptions {
             timeout: Duration::from_secs(15),
@@ -216,6 +279,8 @@ impl Bench {
             operator: Operator::new(TOKEN),
             sessions: Sessions::default(),
             in_work: InWork::default(),
+            limits: Limits::new(per_second, 100),
+            frames,
             registry,
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,
@@ -223,6 +288,7 @@ impl Bench {
             checkpoints: Arc::new(Well),
             healths: Arc::new(Well),
             replays: Arc::new(Well),
+            jobs: Arc::new(Well),
             live: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),

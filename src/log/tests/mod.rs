@@ -11,6 +11,7 @@
 mod announcing;
 mod appending;
 mod failing;
+mod listing;
 mod reading;
 mod reopening;
 mod retaining;
