@@ -39,6 +39,9 @@ const FILES: [File; 22] = files![
     "console.css" CSS,
     "accounts.js" JS,
     "admin.js" JS,
+    "api-docs.css" CSS,
+    "api-docs.html" HTML,
+    "api-docs.js" JS,
     "api.js" JS,
     "attempts.js" JS,
     "bar.js" JS,
@@ -61,6 +64,11 @@ const FILES: [File; 22] = files![
 
 pub async fn root() -> Redirect {
     Redirect::to("/console/")
+}
+
+/// The description of the API, to read.
+pub async fn docs() -> Redirect {
+    Redirect::to("/console/api-docs.html")
 }
 
 pub async fn index(request: Request) -> Response {

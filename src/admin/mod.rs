@@ -26,6 +26,7 @@ mod limits;
 mod listing;
 mod live;
 mod made;
+mod openapi;
 mod origin;
 mod peer;
 mod ports;

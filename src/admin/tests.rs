@@ -8,6 +8,7 @@ mod deliveries;
 mod idempotency;
 mod jwt;
 mod limits;
+mod openapi;
 mod serving;
 mod session;
 mod stream;

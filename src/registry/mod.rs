@@ -38,7 +38,10 @@ mod words;
 pub use audit::{Action, AuditEntry, Note, Target, TargetKind, note_of};
 pub use audit_list::{AuditPage, AuditQuery, KeyValue, OrderedRows, audit_page, audit_range};
 pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange, TokenChange};
-pub use draft::{DeliveryPatch, Draft, Field, Patch};
+pub use draft::{
+    DESCRIPTION_CHARS_MAX, DeliveryPatch, Draft, EVENTS_LEN_MAX, Field, MAX_IN_FLIGHT_MAX, NAME_CHARS_MAX,
+    Patch, RATE_PER_SECOND_MAX, RATE_PER_SECOND_MIN, TIMEOUT_MS_MAX,
+};
 pub use field::{ERRORS_MAX, FieldError};
 pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
 pub use id::{secret_text, subscription_id};
