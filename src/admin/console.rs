@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 22] = files![
+const FILES: [File; 25] = files![
     "index.html" HTML,
     "console.css" CSS,
     "accounts.js" JS,
