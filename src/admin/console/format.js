@@ -60,7 +60,7 @@ export function health(sub) {
 export function inWords(sub) {
   const { state, breaker, pending } = sub.health;
   if (sub.status !== 'active') return null;
-  const waiting = pending === 1 ? '1 delivery waits.' : `${pending} deliveries wait.`;
+  const waiting = pending === 0 ? '' : pending === 1 ? '1 delivery waits.' : `${pending} deliveries wait.`;
   const say = (text) => h('p', { class: 'quiet' }, text);
   if (breaker === 'open') {
     return say(`The receiver's host kept failing, so it is left alone for a while; then one request tries it. ${waiting} None is lost, and waiting costs no attempt.`);

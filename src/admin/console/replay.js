@@ -141,7 +141,7 @@ async function watch(account, first, place, gone) {
     if (job.total) { bar.max = job.total; bar.value = through; }
     const of = job.total === null || job.total === undefined ? '' : ` of ${job.total}`;
     replace(text, badge(kinds[job.status] ?? 'warn', words[job.status] ?? job.status),
-      ` ${job.done}${of} delivered, ${job.failed} failed again and are tried by the schedule.`);
+      ` ${job.done}${of} delivered.`, job.failed > 0 && ` ${job.failed} failed again: the schedule goes on with them.`);
     cancel.hidden = Boolean(job.finishedAt);
     if (job.finishedAt && !job.total) bar.value = bar.max = 1;
   };
