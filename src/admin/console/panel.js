@@ -96,7 +96,7 @@ function form(context, sub, close) {
     try {
       const saved = sub
         ? await patch(subscription(account, sub.id), body, sub.version)
-        : await post(subscriptions(account), body, { 'idempotency-key': key });
+        : await post(subscriptions(account), body, { 'idempotency-key': keyOf(JSON.stringify(body)) });
       toast(sub ? `“${saved.name}” was saved.` : `“${saved.name}” was created.`);
       close(saved);
     } catch (error) {
@@ -110,7 +110,12 @@ function form(context, sub, close) {
       save.disabled = false;
     }
   }
-  const key = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  // The same again has the same key, so that a click too much creates once; what was mended is another request.
+  let asked = { text: '', key: '' };
+  const keyOf = (text) => {
+    if (text !== asked.text) asked = { text, key: crypto.randomUUID?.() ?? String(Math.random()).slice(2) };
+    return asked.key;
+  };
 
   const box = h('form', { onsubmit: submit, novalidate: true },
     h('fieldset', { class: 'bare', disabled: !mayManage },
