@@ -302,20 +302,19 @@ impl Reader {
             "lte" => self.comparable(value, field).then(|| ordered(true, true, false)),
             "gt" => self.comparable(value, field).then(|| ordered(false, false, true)),
             "gte" => self.comparable(value, field).then(|| ordered(false, true, true)),
-            "exists" => match value.as_bool() {
-                Some(want) => Some(Test::Exists(want)),
-                None => {
+            "exists" => {
+                if !value.is_boolean() {
                     self.add(field, "must be true or false");
-                    None
                 }
-            },
-            "prefix" => match value.as_str() {
-                Some(prefix) => self.short(prefix, field).then(|| Test::Prefix(prefix.to_owned())),
-                None => {
+                value.as_bool().map(Test::Exists)
+            }
+            "prefix" => {
+                if !value.is_string() {
                     self.add(field, "must be a string");
-                    None
                 }
-            },
+                let prefix = value.as_str()?;
+                self.short(prefix, field).then(|| Test::Prefix(prefix.to_owned()))
+            }
             // Told already, as no operator.
             _ => None,
         }
