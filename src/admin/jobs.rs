@@ -140,7 +140,7 @@ pub async fn recover(
         let count = tokio::time::timeout(COUNT_WITHIN, count(&admin, &sub, &scope));
         let matched = count.await.map_err(|_| {
             let detail = "there is more than can be counted in time; narrow since and until";
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "range_too_large", detail)
+            Problem::unfit("range_too_large", "since", detail)
         })??;
         return Ok(axum::Json(json!({ "matched": matched })).into_response());
     }

@@ -102,6 +102,8 @@ pub struct StandingQuery<'a> {
 pub enum JobError {
     #[error("the account has {max} jobs that are not over; wait for one, or cancel it")]
     TooMany { max: usize },
+    #[error("{max} jobs of all accounts are not over; try again later")]
+    TooManyInAll { max: usize },
     #[error(transparent)]
     Refused(#[from] Refused),
 }

@@ -102,6 +102,12 @@ impl Problem {
         Self::invalid(vec![FieldError::new(field, message)])
     }
 
+    /// One field that is well-formed and cannot be granted, for a reason that programs may want to know.
+    pub fn unfit(code: &'static str, field: &str, message: &str) -> Self {
+        let errors = vec![FieldError::new(field, message)];
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
+    }
+
     pub fn internal(detail: &str) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
@@ -133,6 +139,9 @@ impl From<JobError> for Problem {
         let detail = error.to_string();
         match error {
             JobError::TooMany { .. } => Self::new(StatusCode::CONFLICT, "too_many_jobs", detail),
+            JobError::TooManyInAll { .. } => {
+                Self::busy(StatusCode::SERVICE_UNAVAILABLE, "too_many_jobs", &detail)
+            }
             JobError::Refused(refused) => refused.into(),
         }
     }

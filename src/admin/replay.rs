@@ -167,7 +167,7 @@ pub async fn resend(
         Again::Unwanted => {
             let detail =
                 "the subscription did not want this event when it came, so there is no delivery of it";
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not_wanted", detail))
+            Err(Problem::unfit("not_wanted", "eventId", detail))
         }
     }
 }

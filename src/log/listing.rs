@@ -11,6 +11,7 @@ use super::guard::StoreError;
 use super::key::{ATTEMPT_BUCKET_BITS, Key, KeyRange, attempt_bucket};
 use super::record::{AttemptRef, decode, decode_borrowed};
 use super::rows::report_damage;
+use super::stats::LogStats;
 use super::store::Store;
 use crate::model::{LastAttempt, Seq, SubscriptionKey, UnixMillis};
 
@@ -70,7 +71,7 @@ impl Store {
             standing != Standing::Retrying || !counted || self.waiting().of(*key).0 > 0
         };
         self.with(|db| {
-            let (lowest, until) = seqs_between(db, times.0, times.1)?;
+            let (lowest, until) = seqs_between(db, self.stats(), times.0, times.1)?;
             let newest = (until.prev(), SubscriptionKey(0));
             // Behind it: the same event's later subscriptions, and older events.
             let after = after.filter(|after| after.0 < until).unwrap_or(newest);
@@ -185,30 +186,35 @@ fn note(lasts: &mut Lasts, attempt: &AttemptRef<'_>) {
 }
 
 /// Between which seqs the events lie that the log took from `since` on and before `until`: the first is
-/// inclusive, the second exclusive. Wider by a minute at most; whoever wants it exact looks at the events.
+/// inclusive, the second exclusive. Wider than that by up to two minutes, one of them for clocks that go
+/// back; whoever wants it exact looks at the events. A damaged row is no bound.
 ///
 /// # Errors
-/// Whatever the store says; a damaged row.
+/// Whatever the store says.
 pub(super) fn seqs_between(
     db: &Db,
+    stats: &LogStats,
     since: Option<UnixMillis>,
     until: Option<UnixMillis>,
 ) -> Result<(Seq, Seq), StoreError> {
     let mut cursor = db.cursor(Family::Meta, &KeyRange::from(&Key::Minute { minute: 0 }))?;
     let minute = |millis: u64| u32::try_from(millis / MINUTE_MS).unwrap_or(u32::MAX);
+    let first_of = |cursor: &Cursor<'_>, absent: Seq| -> Result<Seq, StoreError> {
+        let Some((key, value)) = cursor.row()? else { return Ok(absent) };
+        Ok(decode(value).unwrap_or_else(|error| {
+            report_damage(stats, Family::Meta, key, &error);
+            absent
+        }))
+    };
     let mut range = (Seq(0), Seq(u64::MAX));
     if let Some(since) = since {
         cursor.seek_back(Key::Minute { minute: minute(since.0) }.encode().as_ref());
-        if let Some((_, first)) = cursor.row()? {
-            range.0 = decode(first)?;
-        }
+        range.0 = first_of(&cursor, range.0)?;
     }
     if let Some(until) = until {
-        let ends = minute(until.0.saturating_add(MINUTE_MS - 1));
+        let ends = minute(until.0.saturating_add(2 * MINUTE_MS - 1));
         cursor.seek(Key::Minute { minute: ends }.encode().as_ref());
-        if let Some((_, first)) = cursor.row()? {
-            range.1 = decode(first)?;
-        }
+        range.1 = first_of(&cursor, range.1)?;
     }
     Ok(range)
 }

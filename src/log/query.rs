@@ -131,7 +131,7 @@ impl Store {
         let mut page = Page { items: Vec::new(), next: None };
         let mut looked = 0;
         self.with(|db| {
-            let (from, until) = seqs_between(db, filter.since, filter.until)?;
+            let (from, until) = seqs_between(db, self.stats(), filter.since, filter.until)?;
             let top = before.unwrap_or(Seq(u64::MAX)).min(self.head().next()).min(until);
             let lowest = floor.max(from).max(filter.from);
             let mut loader = EventLoader::new(db, floor, self.stats())?;

@@ -1,11 +1,14 @@
 //! Recover jobs: their rows, and which deliveries they are about.
 
+use std::collections::HashMap;
+
 use super::api::Refused;
 use super::db::{Batch, Db, Family};
 use super::guard::StoreError;
 use super::key::{Key, KeyRange};
+use super::listing::seqs_between;
 use super::record::{DeadValue, decode, encode};
-use super::rows::{EventLoader, report_damage, walk_account};
+use super::rows::{EventLoader, report_damage, walk_account, walk_attempts};
 use super::store::Store;
 use super::writer::Writer;
 use crate::model::{Attempt, Disposition, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis};
@@ -78,10 +81,11 @@ impl Store {
         limit: usize,
     ) -> Result<Candidates, StoreError> {
         self.with(|db| {
-            let from = range.0.max(self.floor()).max(first_at(db, scope.since)?).max(Seq(1));
+            let (since, until) = seqs_between(db, self.stats(), Some(scope.since), Some(scope.until))?;
+            let range = (range.0.max(self.floor()).max(since).max(Seq(1)), range.1.min(until.prev()));
             match scope.which {
-                Which::Dead => self.dead_of(db, subscription, scope, (from, range.1), limit),
-                Which::Failed | Which::All => self.wanted_of(db, subscription, scope, (from, range.1), limit),
+                Which::Dead => self.dead_of(db, subscription, scope, range, limit),
+                Which::Failed | Which::All => self.wanted_of(db, subscription, scope, range, limit),
             }
         })
     }
@@ -150,13 +154,6 @@ impl Store {
         let mut found = Candidates { seqs: Vec::new(), next };
         for seq in wanted {
             let Some(event) = loader.load(seq)? else { continue };
-            if event.accepted_at >= scope.until && found.next.is_some() {
-                // Nothing younger is asked for. Clocks go back little; a minute is let pass.
-                if event.accepted_at.since(scope.until).as_secs() > 60 {
-                    found.next = None;
-                    break;
-                }
-            }
             if fits(scope, event.type_bit, event.accepted_at) && !event.is_about(&subscription.id) {
                 found.seqs.push(seq);
             }
@@ -175,10 +172,10 @@ impl Store {
         db: &Db,
         subscription: SubscriptionKey,
         seqs: &[Seq],
-    ) -> Result<std::collections::HashMap<Seq, (u16, Disposition)>, StoreError> {
-        let mut last = std::collections::HashMap::new();
+    ) -> Result<HashMap<Seq, (u16, Disposition)>, StoreError> {
+        let mut last = HashMap::new();
         let (Some(from), Some(through)) = (seqs.first(), seqs.last()) else { return Ok(last) };
-        super::rows::walk_attempts(db, self.stats(), subscription, (*from, *through), |attempt| {
+        walk_attempts(db, self.stats(), subscription, (*from, *through), |attempt| {
             let held = last.entry(attempt.seq).or_insert((attempt.number, attempt.disposition));
             if attempt.number >= held.0 {
                 *held = (attempt.number, attempt.disposition);
@@ -207,13 +204,4 @@ fn fits(scope: &Scope, bit: TypeBit, accepted_at: UnixMillis) -> bool {
     scope.since <= accepted_at
         && accepted_at < scope.until
         && scope.types.is_none_or(|types| types.contains(bit))
-}
-
-/// A place before which nothing came at or after `since`: the first event of its minute, or of an earlier one.
-fn first_at(db: &Db, since: UnixMillis) -> Result<Seq, StoreError> {
-    let minute = u32::try_from(since.0 / 60_000).unwrap_or(u32::MAX);
-    let mut cursor = db.cursor(Family::Meta, &KeyRange::from(&Key::Minute { minute: 0 }))?;
-    cursor.seek_back(Key::Minute { minute }.encode().as_ref());
-    let Some((_, value)) = cursor.row()? else { return Ok(Seq(0)) };
-    Ok(decode::<Seq>(value).unwrap_or_default())
 }

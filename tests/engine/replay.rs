@@ -135,7 +135,11 @@ fn a_delivery_is_sent_again_whatever_became_of_it() {
     let path = format!("/accounts/acme/subscriptions/{sub}/resend");
     send("other", "device.registered");
     let post = |body: &Value, status: u16| engine.api("POST", &path, Some(body)).want(status).json();
-    assert_eq!(post(&json!({"eventId": "other"}), 422)["code"], "not_wanted");
+    let unwanted = post(&json!({"eventId": "other"}), 422);
+    assert_eq!(
+        (&unwanted["code"], &unwanted["errors"][0]["field"]),
+        (&json!("not_wanted"), &json!("eventId"))
+    );
     assert_eq!(post(&json!({"eventId": "never"}), 404)["code"], "event_not_found");
     assert_eq!(post(&json!({}), 422)["errors"][0]["field"], "eventId");
     engine.patch("acme", &sub, &json!({"status": "inactive"}));
