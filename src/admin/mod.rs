@@ -11,6 +11,7 @@ mod accounts;
 mod auth;
 mod body;
 mod certificate;
+mod charts;
 mod console;
 mod deliveries;
 mod event_types;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::model::{
-    AccountKey, Attempt, Event, EventId, EventMask, Refused, Seq, SubscriptionKey, UnixMillis,
+    AccountKey, Attempt, Event, EventId, EventMask, Refused, Rollup, Seq, SubscriptionKey, UnixMillis,
 };
 use crate::registry::{Change, ChangeError, Changed};
 
@@ -56,6 +56,13 @@ pub trait Queries: Send + Sync + 'static {
     fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError>;
     /// The events at these places, as far as the log has them.
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError>;
+    /// What came of a subscription's attempts, by the beginning of each span of five minutes, oldest
+    /// first: from `range.0` on, before `range.1`. Empty ones are left out.
+    fn rollups(
+        &self,
+        subscription: SubscriptionKey,
+        range: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<(UnixMillis, Rollup)>, QueryError>;
     /// All attempts kept of one delivery, oldest first.
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError>;
 }

@@ -14,7 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, auth, console, deliveries, event_types, events, probes, session, stream, subscriptions, tokens,
+    accounts, auth, charts, console, deliveries, event_types, events, probes, session, stream, subscriptions,
+    tokens,
 };
 use crate::registry::access::Right;
 
@@ -58,6 +59,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         )
         .route(&format!("{subscription}/secret"), manage_gated(get(subscriptions::secret)))
         .route(&format!("{subscription}/secret/rotate"), manage_gated(post(subscriptions::rotate_secret)))
+        .route(&format!("{subscription}/stats"), read_gated(get(charts::stats)))
         .route(
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),

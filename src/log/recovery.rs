@@ -134,6 +134,7 @@ fn read_meta(
                 | Key::Retry(_)
                 | Key::Lagging { .. }
                 | Key::Failing { .. }
+                | Key::Rollup { .. }
                 | Key::Dead { .. } => {}
             }
         }

@@ -17,7 +17,7 @@ use crate::admin::{
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
-    Refused, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
+    Refused, Rollup, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
 };
 use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions, Vault};
 use crate::telemetry::handles::ControlMetrics;
@@ -65,6 +65,7 @@ impl Changes for Memory {
 pub struct Shelf {
     pub events: Mutex<Vec<Arc<Event>>>,
     pub attempts: Mutex<BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>>,
+    pub rollups: Mutex<Vec<(UnixMillis, Rollup)>>,
     /// Attempts asked for.
     pub asked: Mutex<usize>,
 }
@@ -99,6 +100,15 @@ impl Queries for Shelf {
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         let events = self.events.lock().expect("lock");
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
+    }
+
+    fn rollups(
+        &self,
+        _subscription: SubscriptionKey,
+        range: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<(UnixMillis, Rollup)>, QueryError> {
+        let rollups = self.rollups.lock().expect("lock");
+        Ok(rollups.iter().filter(|(at, _)| range.0 <= *at && *at < range.1).copied().collect())
     }
 
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
