@@ -14,6 +14,7 @@ pub mod config;
 pub mod ingest;
 pub mod log;
 pub mod model;
+pub mod recover;
 pub mod registry;
 pub mod route;
 #[cfg(feature = "engine")]

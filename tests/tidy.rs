@@ -15,7 +15,7 @@ const LINES_MAX: usize = 500;
 /// Modules from the bottom up. A module may import those on lower lines, not its neighbours or others.
 const LAYERS: [&[&str]; 9] = [
     &["model"],
-    &["config", "route", "rt", "settle"],
+    &["config", "recover", "route", "rt", "settle"],
     &["schedule", "telemetry"],
     &["registry", "send"],
     &["log"],

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::{Json as JsonBody, OptionalJson};
+use super::caller::Caller;
 use super::listing::Page;
 use super::problem::Problem;
 use super::query::RawQuery;
@@ -59,6 +60,7 @@ pub async fn show(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Res
 /// Makes the account or names it anew; without a body it is made without a name.
 pub async fn put(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     OptionalJson(body): OptionalJson,
 ) -> Result<Response, Problem> {
@@ -67,7 +69,7 @@ pub async fn put(
         None => None,
         Some(body) => read_name(body)?,
     };
-    let changed = admin.change(Change::PutAccount { account, name }).await?;
+    let changed = admin.change(&caller, Change::PutAccount { account, name }).await?;
     let change = changed.accounts.first().ok_or_else(|| Problem::internal("no account came of it"))?;
     let status = if change.before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     let after = change.after.as_deref().ok_or_else(Problem::not_found)?;
@@ -92,8 +94,12 @@ fn members<'b>(body: &'b Value, known: &[&str]) -> Result<&'b serde_json::Map<St
     if errors.is_empty() { Ok(members) } else { Err(Problem::invalid(errors)) }
 }
 
-pub async fn delete(State(admin): State<Arc<Admin>>, path: Segments) -> Result<StatusCode, Problem> {
-    admin.change(Change::DeleteAccount { account: path.account_name()? }).await?;
+pub async fn delete(
+    State(admin): State<Arc<Admin>>,
+    caller: Caller,
+    path: Segments,
+) -> Result<StatusCode, Problem> {
+    admin.change(&caller, Change::DeleteAccount { account: path.account_name()? }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -110,6 +116,7 @@ pub async fn features(State(admin): State<Arc<Admin>>, path: Segments) -> Result
 
 pub async fn set_feature(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
@@ -120,6 +127,6 @@ pub async fn set_feature(
         Some(_) => return Err(Problem::field("enabled", "must be true or false")),
         None => return Err(Problem::field("enabled", "is required")),
     };
-    admin.change(Change::SetFeature { account, flag: flag.to_owned(), enabled }).await?;
+    admin.change(&caller, Change::SetFeature { account, flag: flag.to_owned(), enabled }).await?;
     Ok(Json(FeatureView { flag, enabled, default: false }).into_response())
 }

@@ -15,6 +15,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 
+use super::caller::Caller;
+use super::peer;
 use super::problem::Problem;
 use super::session;
 use super::state::Admin;
@@ -56,7 +58,18 @@ pub async fn identify(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let principal = who(&admin, request.method(), request.headers())?;
+    let now = (admin.clock)();
+    let principal = match who(&admin, request.method(), request.headers()) {
+        Ok(principal) => principal,
+        Err(problem) => {
+            if bearer(request.headers()).is_some() {
+                admin.limits.wrong_token(peer::address(&request), now)?;
+            }
+            return Err(problem);
+        }
+    };
+    admin.limits.request(&principal, now)?;
+    request.extensions_mut().insert(Caller::new(&principal));
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
 }
@@ -95,8 +108,9 @@ pub fn principal(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
     let token = admin.registry().token(&digest).filter(|token| token.is_valid(now)).cloned()?;
     if stale(token.last_used_at, now) {
         let admin = Arc::clone(admin);
+        let note = Change::TokenUsed { digest, at: now }.into();
         // A note only: that it could not be written refuses nobody.
-        drop(tokio::spawn(async move { admin.change(Change::TokenUsed { digest, at: now }).await.ok() }));
+        drop(tokio::spawn(async move { admin.changes.change(note).await.ok() }));
     }
     Some(Principal::from(&*token))
 }

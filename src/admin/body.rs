@@ -25,7 +25,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     matches!(media.as_str(), "application/json" | "application/merge-patch+json")
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+pub async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     match Limited::new(body, BODY_LEN_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(

@@ -1,9 +1,4 @@
-//! Deliveries: an account's events, newest first, joined with the subscriptions that want them; and the
-//! attempts of one.
-//!
-//! There is no row per delivery (acceptance must cost the same whatever the fan-out), so a list is
-//! computed: who wanted an event is known from epochs, and what became of it from attempt rows. A page
-//! looks at a bounded number of pairs and may be short; `next` goes on where it ended.
+//! The list of deliveries, and the attempts of one.
 
 use std::sync::Arc;
 
@@ -11,170 +6,16 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::events::{SCAN_MAX, read_types, type_id};
+use super::delivery_search::{DeliveryStatus, DeliveryView, EVENTS_AT_ONCE, Search, Spent, read_place};
+use super::events::{SCAN_MAX, read_types};
 use super::listing::Page;
-use super::ports::{EventsQuery, Queries, QueryError};
+use super::ports::EventsQuery;
 use super::problem::Problem;
 use super::query::{Query, RawQuery, cursor_text};
 use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::{HeaderView, masked};
-use crate::model::{
-    Attempt, Catalogue, Disposition, Event, EventId, EventMask, Seq, Subscription, SubscriptionId,
-    SubscriptionKey,
-};
-
-/// Pairs of event and subscription that one page asks the log about, at most.
-const PAIRS_MAX: usize = 2_000;
-/// Pages of events that one page of deliveries reads, at most.
-const EVENT_PAGES_MAX: usize = 32;
-/// Events read at once.
-const EVENTS_AT_ONCE: usize = 64;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DeliveryStatus {
-    Pending,
-    Delivered,
-    Retrying,
-    Dead,
-}
-
-const STATUSES: [(&str, DeliveryStatus); 4] = [
-    ("pending", DeliveryStatus::Pending),
-    ("delivered", DeliveryStatus::Delivered),
-    ("retrying", DeliveryStatus::Retrying),
-    ("dead", DeliveryStatus::Dead),
-];
-
-impl DeliveryStatus {
-    fn parse(text: &str) -> Option<Self> {
-        STATUSES.iter().find(|row| row.0 == text).map(|row| row.1)
-    }
-
-    fn of(attempts: &[Attempt]) -> Self {
-        match attempts.last().map(|last| last.disposition) {
-            None => Self::Pending,
-            Some(Disposition::Delivered) => Self::Delivered,
-            Some(Disposition::Retry(_)) => Self::Retrying,
-            Some(Disposition::Dead) => Self::Dead,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        STATUSES.iter().find(|row| row.1 == self).map_or("", |row| row.0)
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DeliveryView {
-    event_id: String,
-    subscription_id: String,
-    r#type: String,
-    status: &'static str,
-    attempts: u16,
-    accepted_at: String,
-    last_attempt_at: Option<String>,
-    next_attempt_at: Option<String>,
-}
-
-fn view(catalogue: &Catalogue, event: &Event, sub: &Subscription, attempts: &[Attempt]) -> DeliveryView {
-    let last = attempts.last();
-    let next = last.and_then(|last| match last.disposition {
-        Disposition::Retry(at) => Some(at.to_rfc3339()),
-        Disposition::Delivered | Disposition::Dead => None,
-    });
-    DeliveryView {
-        event_id: event.id().to_owned(),
-        subscription_id: sub.id.to_string(),
-        r#type: type_id(catalogue, event).to_owned(),
-        status: DeliveryStatus::of(attempts).word(),
-        attempts: last.map_or(0, |last| last.number),
-        accepted_at: event.accepted_at.to_rfc3339(),
-        last_attempt_at: last.map(|last| last.started_at.to_rfc3339()),
-        next_attempt_at: next,
-    }
-}
-
-/// A delivery's place in the list: newest event first, then by subscription.
-type Place = (Seq, SubscriptionKey);
-
-fn read_place(text: &str) -> Option<Place> {
-    let (seq, key) = text.split_once('.')?;
-    Some((Seq(seq.parse().ok()?), SubscriptionKey(key.parse().ok()?)))
-}
-
-/// One page of the list, being made on the blocking pool.
-struct Search {
-    events: EventsQuery,
-    event_id: Option<EventId>,
-    status: Option<DeliveryStatus>,
-    /// By key.
-    subscriptions: Vec<Arc<Subscription>>,
-    /// The last place that the page before looked at.
-    after: Option<Place>,
-    limit: usize,
-    pairs: usize,
-    items: Vec<DeliveryView>,
-}
-
-impl Search {
-    /// Returns where to go on.
-    fn run(&mut self, log: &dyn Queries, catalogue: &Catalogue) -> Result<Option<Place>, QueryError> {
-        if let Some(id) = self.event_id.clone() {
-            let event = log.event(self.events.account, &id)?;
-            return match event.filter(|event| self.asked_for(event)) {
-                Some(event) => self.join(log, catalogue, &event),
-                None => Ok(None),
-            };
-        }
-        // The event of the last place may have further subscriptions: it is read again.
-        self.events.below = self.after.map(|(seq, _)| Seq(seq.0.saturating_add(1)));
-        for _ in 0..EVENT_PAGES_MAX {
-            let page = log.events(&self.events)?;
-            for event in &page.events {
-                if let Some(next) = self.join(log, catalogue, event)? {
-                    return Ok(Some(next));
-                }
-            }
-            let Some(below) = page.next else { return Ok(None) };
-            self.events.below = Some(below);
-        }
-        // Everything at or above `below` has been looked at, for every subscription.
-        Ok(self.events.below.map(|below| (below, SubscriptionKey(u64::MAX))))
-    }
-
-    fn asked_for(&self, event: &Event) -> bool {
-        self.events.types.contains(event.type_bit)
-            && self.events.since.is_none_or(|since| event.accepted_at >= since)
-            && self.events.until.is_none_or(|until| event.accepted_at < until)
-    }
-
-    /// Joins one event with its subscriptions; returns where to go on if the page is full.
-    fn join(
-        &mut self,
-        log: &dyn Queries,
-        catalogue: &Catalogue,
-        event: &Event,
-    ) -> Result<Option<Place>, QueryError> {
-        let wants = |sub: &Subscription| sub.wants(event.type_bit, event.seq) && !event.is_about(&sub.id);
-        for sub in self.subscriptions.iter().filter(|sub| wants(sub)) {
-            let before = |(seq, key): Place| event.seq > seq || (event.seq == seq && sub.key <= key);
-            if self.after.is_some_and(before) {
-                continue;
-            }
-            let attempts = log.attempts(sub.key, event.seq)?;
-            self.pairs += 1;
-            if self.status.is_none_or(|status| status == DeliveryStatus::of(&attempts)) {
-                self.items.push(view(catalogue, event, sub, &attempts));
-            }
-            if self.items.len() >= self.limit || self.pairs >= PAIRS_MAX {
-                return Ok(Some((event.seq, sub.key)));
-            }
-        }
-        Ok(None)
-    }
-}
+use crate::model::{Attempt, Event, EventId, EventMask, Seq, Subscription, SubscriptionId};
 
 fn read_status(query: &mut Query) -> Option<DeliveryStatus> {
     let message = "must be pending, delivered, retrying or dead";
@@ -196,14 +37,15 @@ pub async fn list(
         subscriptions: Vec::new(),
         after: query.cursor(read_place),
         limit: query.limit(),
-        pairs: 0,
         items: Vec::new(),
+        spent: Spent::default(),
         events: EventsQuery {
             account,
             below: None,
             types: read_types(&mut query, &admin.catalogue),
             since: query.time("since"),
             until: query.time("until"),
+            from: Seq(0),
             limit: EVENTS_AT_ONCE,
             scan_max: SCAN_MAX,
         },
@@ -233,7 +75,7 @@ pub async fn list(
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AttemptView {
+pub(super) struct AttemptView {
     number: u16,
     trigger: &'static str,
     started_at: String,
@@ -271,7 +113,7 @@ fn header(name: &str, value: impl Into<String>) -> HeaderView {
 
 /// An attempt's row keeps what differs from attempt to attempt; URL and custom headers are those that the
 /// subscription has now. The signature is not kept and not shown.
-fn attempt_view(sub: &Subscription, event: &Event, attempt: Attempt) -> AttemptView {
+pub(super) fn attempt_view(sub: &Subscription, event: &Event, attempt: Attempt) -> AttemptView {
     let mut headers = vec![
         header("content-type", "application/json"),
         header("user-agent", concat!("Postrider/", env!("CARGO_PKG_VERSION"))),

@@ -86,6 +86,7 @@ pub async fn list(
         types: read_types(&mut query, &admin.catalogue),
         since: query.time("since"),
         until: query.time("until"),
+        from: Seq(0),
         limit: query.limit(),
         scan_max: SCAN_MAX,
     };

@@ -8,21 +8,32 @@
 //! Deliberately absent: knowledge of the store, and any way to block a worker.
 
 mod accounts;
+mod audit;
 mod auth;
 mod body;
+mod caller;
 mod certificate;
 mod charts;
+mod checkpoint;
 mod console;
 mod deliveries;
+mod delivery_search;
 mod event_types;
 mod events;
+mod idempotency;
+mod jobs;
+mod limits;
 mod listing;
 mod live;
+mod made;
+mod origin;
+mod peer;
 mod ports;
 mod probes;
 mod problem;
 mod query;
 mod readiness;
+mod replay;
 mod routes;
 mod segments;
 mod serve;
@@ -34,10 +45,14 @@ mod subscriptions;
 mod tokens;
 
 pub use auth::Operator;
+pub use idempotency::InWork;
+pub use limits::Limits;
 pub use live::Live;
+pub use origin::Frames;
 pub use ports::{
-    BoxFuture, BreakerState, Changes, EventsPage, EventsQuery, Health, HealthState, Healths, Queries,
-    QueryError,
+    Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
+    Healths, JobError, Jobs, Lasts, Place, Queries, QueryError, ReplayError, Replays, Standing,
+    StandingQuery,
 };
 pub use readiness::{HEARTBEAT_AGE_MAX, Readiness};
 pub use serve::{AdminError, Bound, CONNECTIONS_MAX, bind, serve, start};

@@ -1,11 +1,13 @@
 //! Errors as RFC 9457 problem bodies, each with a stable `code`.
 
+use std::time::Duration;
+
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::ports::QueryError;
+use super::ports::{JobError, QueryError, ReplayError};
 use crate::model::Refused;
 use crate::registry::{ChangeError, FieldError};
 
@@ -26,7 +28,7 @@ enum Hint {
     /// How to authenticate.
     Challenge,
     /// After how many seconds to try again.
-    RetryAfter(&'static str),
+    RetryAfter(u64),
 }
 
 impl Hint {
@@ -36,7 +38,7 @@ impl Hint {
             Self::Challenge => {
                 Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"postrider\"")))
             }
-            Self::RetryAfter(secs) => Some((RETRY_AFTER, HeaderValue::from_static(secs))),
+            Self::RetryAfter(secs) => Some((RETRY_AFTER, HeaderValue::from(secs))),
         }
     }
 }
@@ -76,7 +78,16 @@ impl Problem {
 
     /// Too much at present: to be tried again soon.
     pub fn busy(status: StatusCode, code: &'static str, detail: &str) -> Self {
-        Self { hint: Hint::RetryAfter("5"), ..Self::new(status, code, detail) }
+        Self { hint: Hint::RetryAfter(5), ..Self::new(status, code, detail) }
+    }
+
+    /// Too much of one client.
+    pub fn rate_limited(wait: Duration) -> Self {
+        let detail = "too many requests; see the Retry-After header";
+        // A part of a second is a whole one: this header knows no other.
+        let secs = wait.as_millis().div_ceil(1000).max(1);
+        let hint = Hint::RetryAfter(u64::try_from(secs).unwrap_or(u64::MAX));
+        Self { hint, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail) }
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
@@ -99,10 +110,10 @@ impl Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let (code, secs) = match refused {
-            Refused::QueueFull => ("queue_full", "1"),
-            Refused::DiskReserve => ("disk_reserve", "30"),
-            Refused::Store(_) => ("store_unavailable", "5"),
-            Refused::Stopping => ("stopping", "5"),
+            Refused::QueueFull => ("queue_full", 1),
+            Refused::DiskReserve => ("disk_reserve", 30),
+            Refused::Store(_) => ("store_unavailable", 5),
+            Refused::Stopping => ("stopping", 5),
         };
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, refused.to_string());
         Self { hint: Hint::RetryAfter(secs), ..problem }
@@ -113,6 +124,28 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        let detail = error.to_string();
+        match error {
+            JobError::TooMany { .. } => Self::new(StatusCode::CONFLICT, "too_many_jobs", detail),
+            JobError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Busy => {
+                let detail = "too much is being sent by hand; try again in a moment";
+                Self::busy(StatusCode::SERVICE_UNAVAILABLE, "replays_busy", detail)
+            }
+            ReplayError::Stopping => Refused::Stopping.into(),
         }
     }
 }
@@ -130,6 +163,7 @@ impl From<ChangeError> for Problem {
                 Self::new(StatusCode::CONFLICT, "too_many_subscriptions", detail)
             }
             ChangeError::TooManyTokens { .. } => Self::new(StatusCode::CONFLICT, "too_many_tokens", detail),
+            ChangeError::Answered => Self::new(StatusCode::CONFLICT, "idempotency_in_progress", detail),
             ChangeError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "registry_full", detail),
             ChangeError::Store(refused) => refused.into(),
         }

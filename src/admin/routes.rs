@@ -14,8 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, auth, charts, console, deliveries, event_types, events, probes, session, stream, subscriptions,
-    tokens,
+    accounts, audit, auth, charts, checkpoint, console, deliveries, event_types, events, idempotency, jobs,
+    probes, replay, session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -25,7 +25,9 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 pub fn router(admin: Arc<Admin>) -> Router {
     let needs = |right, gated, routes: MethodRouter<Arc<Admin>>| {
         let need = Need { admin: Arc::clone(&admin), right, gated };
-        routes.route_layer(middleware::from_fn_with_state(need, auth::authorize))
+        routes
+            .route_layer(middleware::from_fn_with_state(Arc::clone(&admin), idempotency::once))
+            .route_layer(middleware::from_fn_with_state(need, auth::authorize))
     };
     // What a method needs: the operator, or a right in the account that the path names. Reading and
     // managing what the feature flag gates are closed where it is off.
@@ -42,6 +44,9 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/event-types", get(event_types::list))
         .route("/event-types/{type}", get(event_types::show))
         .route("/me", get(tokens::me))
+        .route("/checkpoint", operate(post(checkpoint::make).delete(checkpoint::drop)))
+        .route("/audit", operate(get(audit::of_all)))
+        .route(&format!("{account}/audit"), manage(get(audit::of_account)))
         .route("/accounts", operate(get(accounts::list)))
         .route(account, operate(get(accounts::show).put(accounts::put).delete(accounts::delete)))
         .route(&format!("{account}/features"), operate(get(accounts::features)))
@@ -64,6 +69,14 @@ pub fn router(admin: Arc<Admin>) -> Router {
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),
         )
+        .route(&format!("{subscription}/recover"), manage_gated(post(jobs::recover)))
+        .route(&format!("{account}/jobs"), read_gated(get(jobs::list)))
+        .route(
+            &format!("{account}/jobs/{{job}}"),
+            read_gated(get(jobs::show)).merge(manage_gated(delete(jobs::cancel))),
+        )
+        .route(&format!("{subscription}/resend"), manage_gated(post(replay::resend)))
+        .route(&format!("{subscription}/test"), manage_gated(post(replay::test)))
         .route(&format!("{account}/deliveries"), read_gated(get(deliveries::list)))
         .route(&format!("{account}/deliveries/stream"), read_gated(get(stream::stream)))
         .route(&format!("{account}/events"), read(get(events::list)))
@@ -99,6 +112,7 @@ async fn around(State(admin): State<Arc<Admin>>, request: Request, next: Next) -
     let answer = tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await;
     let mut response = answer.unwrap_or_else(|_| Problem::timeout().into_response());
     let headers = response.headers_mut();
+    admin.frames.allow(headers);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

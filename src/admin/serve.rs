@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
 
+use super::peer::Peer;
 use super::routes::router;
 use super::state::Admin;
 use crate::telemetry::UPKEEP_INTERVAL;
@@ -117,7 +120,12 @@ pub async fn serve(
             _ = upkeep.tick() => admin.telemetry.upkeep(),
             accepted = accept(&listener, &places) => {
                 let Some((stream, place)) = accepted else { continue };
-                let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                let (peer, service) = (Peer::of(&stream), service.clone());
+                let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+                    request.extensions_mut().insert(peer);
+                    service.call(request)
+                });
+                let connection = http.serve_connection(TokioIo::new(stream), service);
                 let watched = graceful.watch(connection);
                 tokio::spawn(async move {
                     // How a connection ends is its client's affair; answers have been counted already.

@@ -2,7 +2,9 @@
 //!
 //! The cookie is `HttpOnly` and `SameSite=Strict`, so that no script reads it and no other site's page
 //! sends it; what changes something must carry a header besides, which another origin cannot send without
-//! being asked first (there is no CORS here). A session lives twelve hours, in memory: after a restart
+//! being asked first (there is no CORS here), and must come from a page of this origin, as far as the browser
+//! says. Only where pages of others may show the console in a frame, and over TLS, does the cookie go along
+//! with what is asked from within them (`SameSite=None`, kept apart for each by `Partitioned`). A session lives twelve hours, in memory: after a restart
 //! people sign in again. It ends with its token.
 //!
 //! Deliberately absent: passwords, and sessions for service accounts, which have no business in a page.
@@ -12,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +24,8 @@ use serde_json::{Value, json};
 
 use super::auth::{digest, principal};
 use super::body::Json as JsonBody;
+use super::origin::own_page;
+use super::peer;
 use super::problem::Problem;
 use super::state::Admin;
 use crate::model::UnixMillis;
@@ -92,6 +96,9 @@ pub fn signed_in(
         let detail = format!("a request with a session's cookie must carry the header {CONSOLE_HEADER}");
         return Err(Problem::new(StatusCode::FORBIDDEN, "cross_site", detail));
     }
+    if changes {
+        own_page(headers)?;
+    }
     Ok(principal(admin, token))
 }
 
@@ -100,24 +107,29 @@ pub async fn show(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result
     Ok(Json(json!({ "signedIn": there })).into_response())
 }
 
-pub async fn begin(State(admin): State<Arc<Admin>>, JsonBody(body): JsonBody) -> Result<Response, Problem> {
+pub async fn begin(State(admin): State<Arc<Admin>>, request: Request) -> Result<Response, Problem> {
+    // Nobody is to be signed in as somebody else by another page.
+    own_page(request.headers())?;
+    let (from, headers) = (peer::address(&request), request.headers().clone());
+    let JsonBody(body) = JsonBody::from_request(request, &()).await?;
     let Some(Value::String(text)) = body.get("token") else {
         return Err(Problem::field("token", "is required"));
     };
     let token = digest(text);
     match principal(&admin, token) {
-        None => Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "The token is not valid, or no longer.",
-        )),
+        None => {
+            admin.limits.wrong_token(from, (admin.clock)())?;
+            let detail = "The token is not valid, or no longer.";
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
+        }
         Some(Principal::Account { kind: TokenKind::ServiceAccount, .. }) => {
             let detail = "This token is a service account’s: it is for programs and does not sign in.";
             Err(Problem::new(StatusCode::FORBIDDEN, "service_account", detail))
         }
-        Some(_) => {
+        Some(principal) => {
+            admin.note_sign_in(&principal).await;
             let session = admin.sessions.begin(token, (admin.clock)());
-            Ok(with_cookie(&session, LIFE))
+            Ok(with_cookie(&admin, &headers, &session, LIFE))
         }
     }
 }
@@ -125,12 +137,18 @@ pub async fn begin(State(admin): State<Arc<Admin>>, JsonBody(body): JsonBody) ->
 pub async fn end(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<Response, Problem> {
     signed_in(&admin, &Method::DELETE, &headers)?;
     admin.sessions.end(&headers);
-    Ok(with_cookie("", Duration::ZERO))
+    Ok(with_cookie(&admin, &headers, "", Duration::ZERO))
 }
 
-fn with_cookie(value: &str, life: Duration) -> Response {
+/// `Secure` where the browser came by TLS: over plain HTTP it would not keep such a cookie.
+fn with_cookie(admin: &Admin, headers: &HeaderMap, value: &str, life: Duration) -> Response {
     let seconds = life.as_secs();
-    let cookie = format!("{COOKIE_NAME}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict");
+    let reach = match (peer::over_tls(headers), admin.frames.any()) {
+        (true, true) => "Secure; SameSite=None; Partitioned",
+        (true, false) => "Secure; SameSite=Strict",
+        (false, _) => "SameSite=Strict",
+    };
+    let cookie = format!("{COOKIE_NAME}={value}; Path=/; Max-Age={seconds}; HttpOnly; {reach}");
     let mut response = StatusCode::NO_CONTENT.into_response();
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);

@@ -5,13 +5,19 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::Semaphore;
 
 use super::auth::Operator;
+use super::caller::Caller;
+use super::idempotency::InWork;
+use super::limits::Limits;
 use super::live::Live;
-use super::ports::{Changes, Healths, Queries, QueryError};
+use super::made::Made;
+use super::origin::Frames;
+use super::ports::{Changes, Checkpoints, Healths, Jobs, Queries, QueryError, Replays};
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
 use crate::model::{Catalogue, UnixMillis};
-use crate::registry::{Change, Changed, Registry};
+use crate::registry::access::Principal;
+use crate::registry::{Action, Asked, Change, Changed, Note, Origin, Registry, Target, TargetKind};
 use crate::telemetry::Telemetry;
 use crate::telemetry::handles::ControlMetrics;
 
@@ -22,11 +28,17 @@ const QUERIES_AT_ONCE_MAX: usize = 4;
 pub struct Admin {
     pub operator: Operator,
     pub sessions: Sessions,
+    pub in_work: InWork,
+    pub limits: Limits,
+    pub frames: Frames,
     pub registry: Arc<RwLock<Registry>>,
     pub catalogue: Arc<Catalogue>,
     pub changes: Arc<dyn Changes>,
     pub queries: Arc<dyn Queries>,
+    pub checkpoints: Arc<dyn Checkpoints>,
     pub healths: Arc<dyn Healths>,
+    pub replays: Arc<dyn Replays>,
+    pub jobs: Arc<dyn Jobs>,
     pub live: Arc<Live>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,
@@ -41,8 +53,48 @@ impl Admin {
         self.registry.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub async fn change(&self, change: Change) -> Result<Changed, Problem> {
-        Ok(self.changes.change(change).await?)
+    /// Makes a change in the name of who asks.
+    pub async fn change(&self, caller: &Caller, change: Change) -> Result<Changed, Problem> {
+        let origin = Origin { actor: caller.actor.clone(), remember: None };
+        Ok(self.changes.change(Asked { change, origin }).await?)
+    }
+
+    /// Makes a change that creates something, and answers it. Where the request has an
+    /// `Idempotency-Key`, the answer is remembered in one piece with the change.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        change: Change,
+        answer: impl Fn(&Changed) -> Result<Made, Problem> + Send + Sync + 'static,
+    ) -> Result<Made, Problem> {
+        let answer = Arc::new(answer);
+        let remember = caller.once.as_ref().map(|once| {
+            let answer = Arc::clone(&answer);
+            once.remember(Arc::new(move |changed| answer(changed).ok()?.remembered()))
+        });
+        let origin = Origin { actor: caller.actor.clone(), remember };
+        let changed = self.changes.change(Asked { change, origin }).await?;
+        if let Some(once) = &caller.once {
+            once.done();
+        }
+        answer(&changed)
+    }
+
+    /// That somebody signed in. Where it cannot be written they come in all the same: whoever is to free a
+    /// full disk must be able to look.
+    pub async fn note_sign_in(&self, principal: &Principal) {
+        let account = principal.account().and_then(|key| {
+            let name = self.registry().account(key)?.name.clone();
+            Some((key, name))
+        });
+        let actor = principal.actor();
+        let target =
+            Target { kind: TargetKind::Session, id: actor.id.to_string(), name: actor.name.to_string() };
+        let note = Note { account, action: Action::SessionBegin, target, changes: Vec::new() };
+        let asked = Asked { change: Change::Note(note), origin: Origin { actor, remember: None } };
+        if let Err(error) = self.changes.change(asked).await {
+            tracing::warn!(%error, "a sign-in is not in the audit trail");
+        }
     }
 
     /// Runs a blocking read of the log on the blocking pool.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ETAG, HeaderValue, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
@@ -10,14 +9,18 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::body::{Json as JsonBody, OptionalJson};
+use super::caller::Caller;
 use super::listing::Page;
+use super::made::Made;
 use super::problem::Problem;
 use super::query::RawQuery;
 use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::SubscriptionView;
 use crate::model::{ClientIdentity, SignatureScheme, Subscription, SubscriptionId, UnixMillis};
-use crate::registry::{Change, ChangeError, Changed, Draft, Field, Patch, parse_overlap, secret_text};
+use crate::registry::{
+    Action, Change, ChangeError, Changed, Draft, Field, Patch, note_of, parse_overlap, secret_text,
+};
 use crate::send::ed25519::KeyPair;
 use crate::send::tls::{IdentityError, check_identity};
 
@@ -26,12 +29,8 @@ fn view(admin: &Admin, sub: &Subscription) -> SubscriptionView {
 }
 
 /// The subscription with its version as `ETag`.
-fn shown(admin: &Admin, sub: &Subscription) -> Response {
-    let mut response = Json(view(admin, sub)).into_response();
-    if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", sub.version)) {
-        response.headers_mut().insert(ETAG, etag);
-    }
-    response
+fn shown(admin: &Admin, status: StatusCode, sub: &Subscription) -> Made {
+    Made::json(status, &view(admin, sub)).with(ETAG, &format!("\"{}\"", sub.version))
 }
 
 fn after(changed: &Changed) -> Result<&Subscription, Problem> {
@@ -80,36 +79,37 @@ pub async fn list(
 
 pub async fn create(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     JsonBody(body): JsonBody,
-) -> Result<Response, Problem> {
+) -> Result<Made, Problem> {
     let account = path.new_account()?;
     let draft = Draft::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
     if let Some(identity) = &draft.client_identity {
         showable(identity)?;
     }
-    let changed = admin.change(Change::CreateSubscription { account, draft }).await?;
-    let sub = after(&changed)?;
-    let mut response = shown(&admin, sub);
-    *response.status_mut() = StatusCode::CREATED;
-    // An account's name has no character that a path would not carry as it is.
-    let location = format!("/api/v1/accounts/{}/subscriptions/{}", sub.account_name, sub.id);
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    Ok(response)
+    let theirs = Arc::clone(&admin);
+    admin
+        .create(&caller, Change::CreateSubscription { account, draft }, move |changed| {
+            let sub = after(changed)?;
+            // An account's name has no character that a path would not carry as it is.
+            let location = format!("/api/v1/accounts/{}/subscriptions/{}", sub.account_name, sub.id);
+            Ok(shown(&theirs, StatusCode::CREATED, sub).with(LOCATION, &location))
+        })
+        .await
 }
 
-pub async fn show(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
-    Ok(shown(&admin, &*path.subscription(&admin)?))
+pub async fn show(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Made, Problem> {
+    Ok(shown(&admin, StatusCode::OK, &*path.subscription(&admin)?))
 }
 
 pub async fn patch(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Response, Problem> {
+) -> Result<Made, Problem> {
     let sub = path.subscription(&admin)?;
     let if_match = if_match(&headers, &sub)?;
     let mut patch = Patch::parse(&body, &*admin.catalogue).map_err(Problem::invalid)?;
@@ -121,8 +121,8 @@ pub async fn patch(
         patch.client_identity = Field::Set(identity.into());
     }
     let (account, id) = (sub.account_name.clone(), sub.id.clone());
-    let changed = admin.change(Change::PatchSubscription { account, id, patch, if_match }).await?;
-    Ok(shown(&admin, after(&changed)?))
+    let changed = admin.change(&caller, Change::PatchSubscription { account, id, patch, if_match }).await?;
+    Ok(shown(&admin, StatusCode::OK, after(&changed)?))
 }
 
 /// Whether the TLS library takes a client certificate with its key.
@@ -138,36 +138,46 @@ fn showable(identity: &ClientIdentity) -> Result<(), Problem> {
 
 pub async fn delete(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let sub = path.subscription(&admin)?;
     let if_match = if_match(&headers, &sub)?;
     let (account, id) = (sub.account_name.clone(), sub.id.clone());
-    admin.change(Change::DeleteSubscription { account, id, if_match }).await?;
+    admin.change(&caller, Change::DeleteSubscription { account, id, if_match }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn secret(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
-    Ok(shown_secret(&admin, &*path.subscription(&admin)?))
+pub async fn secret(
+    State(admin): State<Arc<Admin>>,
+    caller: Caller,
+    path: Segments,
+) -> Result<Made, Problem> {
+    let sub = path.subscription(&admin)?;
+    // First the note, then the secret: nobody sees it unnoted.
+    admin.change(&caller, Change::Note(note_of(&sub, Action::SecretReveal, Vec::new()))).await?;
+    Ok(shown_secret(&admin, &sub))
 }
 
 pub async fn rotate_secret(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     headers: HeaderMap,
     OptionalJson(body): OptionalJson,
-) -> Result<Response, Problem> {
+) -> Result<Made, Problem> {
     let sub = path.subscription(&admin)?;
     let if_match = if_match(&headers, &sub)?;
     let overlap = parse_overlap(body.as_ref()).map_err(Problem::invalid)?;
     let (account, id) = (sub.account_name.clone(), sub.id.clone());
-    let changed = admin.change(Change::RotateSecret { account, id, overlap, if_match }).await?;
-    Ok(shown_secret(&admin, after(&changed)?))
+    let change = Change::RotateSecret { account, id, overlap, if_match };
+    let theirs = Arc::clone(&admin);
+    admin.create(&caller, change, move |changed| Ok(shown_secret(&theirs, after(changed)?))).await
 }
 
 /// The one answer in which a secret is shown.
-fn shown_secret(admin: &Admin, sub: &Subscription) -> Response {
+fn shown_secret(admin: &Admin, sub: &Subscription) -> Made {
     let asymmetric = sub.delivery.signature != SignatureScheme::V1;
     let public_key = asymmetric.then(|| KeyPair::from_seed(&sub.secrets.current.seed).public_text());
     let body = json!({
@@ -175,5 +185,5 @@ fn shown_secret(admin: &Admin, sub: &Subscription) -> Response {
         "publicKey": public_key,
         "previousExpiresAt": sub.secrets.previous_expires_at((admin.clock)()).map(UnixMillis::to_rfc3339),
     });
-    Json(body).into_response()
+    Made::json(StatusCode::OK, &body)
 }

@@ -2,8 +2,11 @@
 
 mod access;
 mod api;
+mod audit;
 mod bench;
 mod deliveries;
+mod idempotency;
+mod limits;
 mod serving;
 mod session;
 mod stream;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, LOCATION};
+use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::auth::digest;
 use super::body::Json as JsonBody;
+use super::caller::Caller;
 use super::listing::Page;
+use super::made::Made;
 use super::problem::Problem;
 use super::query::RawQuery;
 use super::segments::Segments;
@@ -81,27 +83,33 @@ pub async fn list(
 
 pub async fn create(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     JsonBody(body): JsonBody,
-) -> Result<Response, Problem> {
+) -> Result<Made, Problem> {
     let account = path.new_account()?;
     let draft = TokenDraft::parse(&body, (admin.clock)()).map_err(Problem::invalid)?;
     let text = format!("prt_{}", URL_SAFE_NO_PAD.encode(random::bytes::<TOKEN_LEN>()));
     let location = format!("/api/v1/accounts/{account}/tokens/");
-    let changed = admin.change(Change::CreateToken { account, draft, digest: digest(&text) }).await?;
-    let made = changed.tokens.first().and_then(|change| change.after.as_deref());
-    let made = made.ok_or_else(|| Problem::internal("no token came of it"))?;
-    let location = HeaderValue::try_from(location + &made.id);
-    let mut response = (StatusCode::CREATED, Json(TokenView::new(made, Some(text)))).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    Ok(response)
+    let change = Change::CreateToken { account, draft, digest: digest(&text) };
+    admin
+        .create(&caller, change, move |changed| {
+            let made = changed.tokens.first().and_then(|change| change.after.as_deref());
+            let made = made.ok_or_else(|| Problem::internal("no token came of it"))?;
+            let location = format!("{location}{}", made.id);
+            let view = TokenView::new(made, Some(text.clone()));
+            Ok(Made::json(StatusCode::CREATED, &view).with(LOCATION, &location))
+        })
+        .await
 }
 
-pub async fn delete(State(admin): State<Arc<Admin>>, path: Segments) -> Result<StatusCode, Problem> {
+pub async fn delete(
+    State(admin): State<Arc<Admin>>,
+    caller: Caller,
+    path: Segments,
+) -> Result<StatusCode, Problem> {
     let id = path.get("token").into();
-    admin.change(Change::DeleteToken { account: path.account_name()?, id }).await?;
+    admin.change(&caller, Change::DeleteToken { account: path.account_name()?, id }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,6 @@
 //! catalogue go in over its socket; subscriptions are made through its API; a receiver on loopback checks
 //! each signature. One subscription's receiver fails now and then, so that retries are seen as well.
 
-mod api;
 mod events;
 mod receiver;
 mod screen;
@@ -14,8 +13,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use url::Url;
 
+use super::api::{self, ApiError};
 use super::send::client::Client;
 use super::{Done, Failure, print};
 use crate::config::{Cidr, Config, FileMode};
@@ -99,20 +102,42 @@ pub(super) fn run(args: &DemoArgs) -> Done {
     Ok(if fine && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+#[derive(Deserialize)]
+struct Made {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Secret {
+    #[serde(rename = "secret")]
+    text: String,
+}
+
+/// Makes a subscription through the API, as any client would; gives its id and its secret. Blocks, when
+/// nothing else is there to be done yet.
+fn subscribe(api: &api::Client, name: &str, url: &str, events: &str) -> Result<(String, String), ApiError> {
+    let body = json!({"name": name, "callbackUrl": url, "events": [events]});
+    let Made { id } = api.call("POST", &["accounts", ACCOUNT, "subscriptions"]).body(body).send()?.read()?;
+    let path = ["accounts", ACCOUNT, "subscriptions", &id, "secret"];
+    let Secret { text: secret } = api.call("GET", &path).send()?.read()?;
+    Ok((id, secret))
+}
+
 async fn show(
     args: &DemoArgs,
     server: &Server,
     stop: &std::sync::atomic::AtomicBool,
 ) -> Result<bool, Failure> {
     let receiver = Receiver::start().await?;
-    let api = api::Api::new(server.admin_address(), server.token().as_str());
+    let address = Url::parse(&format!("http://{}", server.admin_address()))?;
+    let api = api::Client::new(address, Some(server.token().as_str().to_owned()))?;
     for (path, name, events) in [
         ("all", "Data warehouse", "*"),
         ("visitors", "Front desk", "visitor.*"),
         ("flaky", "Flaky chat bot", "user.*"),
     ] {
         let url = format!("http://{}/{path}", receiver.address());
-        let (id, secret) = api.subscribe(ACCOUNT, name, &url, events).await?;
+        let (id, secret) = subscribe(&api, name, &url, events)?;
         receiver.expect(&id, path, name, &secret)?;
     }
     print(&screen::intro(server, receiver.address()))?;

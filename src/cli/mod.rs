@@ -3,13 +3,27 @@
 //! What a command prints for programs and people goes to stdout; what goes wrong is one clear line each
 //! on stderr and an exit code: 1 for a failure, 2 for a command that was written wrongly.
 
+mod accounts;
+mod api;
+mod backup;
 mod check_config;
+mod completions;
+mod deliveries;
 mod demo;
 mod event_types;
+mod jobs;
 mod listen;
+mod moment;
 mod pretty;
+mod recover;
+mod restore;
 mod send;
 mod serve;
+mod subscriptions;
+mod table;
+mod text;
+mod token;
+mod verify_store;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -51,6 +65,26 @@ enum Command {
     },
     /// List the event types
     EventTypes(event_types::EventTypesArgs),
+    /// Make, list, change and delete subscriptions
+    Subscriptions(subscriptions::SubscriptionsArgs),
+    /// List deliveries and show each attempt with request and response
+    Deliveries(deliveries::DeliveriesArgs),
+    /// Send again what a subscription has missed
+    Recover(recover::RecoverArgs),
+    /// List, show and cancel what runs in the background
+    Jobs(jobs::JobsArgs),
+    /// Make, list and delete accounts, and turn their features on and off
+    Accounts(accounts::AccountsArgs),
+    /// Make, list and take back tokens of an account
+    Token(token::TokenArgs),
+    /// Back up the store, of a running engine or of a stopped one
+    Backup(backup::BackupArgs),
+    /// Put a backup into a new data directory
+    Restore(restore::RestoreArgs),
+    /// Check every row of a store, or of a backup
+    VerifyStore(verify_store::VerifyStoreArgs),
+    /// Print a script that completes commands in your shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Reads the process's arguments, does what they say, and says how it went.
@@ -66,12 +100,22 @@ pub fn run() -> ExitCode {
         Command::Listen(args) => listen::run(&args),
         Command::CheckConfig { config } => check_config::run(config.as_deref()),
         Command::EventTypes(args) => event_types::run(&args),
+        Command::Subscriptions(args) => subscriptions::run(&args),
+        Command::Deliveries(args) => deliveries::run(&args),
+        Command::Recover(args) => recover::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
+        Command::Accounts(args) => accounts::run(&args),
+        Command::Token(args) => token::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::VerifyStore(args) => verify_store::run(&args),
+        Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|failure| {
         for line in failure.lines {
             say(&line);
         }
-        ExitCode::FAILURE
+        ExitCode::from(failure.code)
     })
 }
 
@@ -102,16 +146,27 @@ pub(crate) type Done = Result<ExitCode, Failure>;
 #[derive(Debug)]
 pub(crate) struct Failure {
     lines: Vec<String>,
+    code: u8,
 }
+
+/// What was asked for could not be done.
+const CODE_FAILED: u8 = 1;
+/// It was not asked for in the right way.
+const CODE_USAGE: u8 = 2;
 
 impl Failure {
     pub(crate) fn new(line: impl Display) -> Self {
-        Self { lines: vec![format!("postrider: {line}")] }
+        Self { lines: vec![format!("postrider: {line}")], code: CODE_FAILED }
+    }
+
+    /// For what clap cannot see is missing.
+    pub(crate) fn usage(line: impl Display) -> Self {
+        Self { code: CODE_USAGE, ..Self::new(line) }
     }
 
     /// For lines that say themselves what they are about, such as a file and a line of it.
     pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> Self {
-        Self { lines: lines.into_iter().collect() }
+        Self { lines: lines.into_iter().collect(), code: CODE_FAILED }
     }
 }
 
@@ -180,6 +235,18 @@ mod tests {
         check("postrider listen --secret whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", true);
         check("postrider check-config", true);
         check("postrider event-types --json", true);
+        check("postrider subscriptions create --url u --name n --event *", true);
+        check("postrider subscriptions create --url u --name n", false);
+        check("postrider --json subscriptions list", false);
+        check("postrider subscriptions --json list --server http://h", true);
+        check("postrider subscriptions list --server h:1", false);
+        check("postrider recover sub_1 --since 2h --status all --rate 5 --type a,b", true);
+        check("postrider recover sub_1", false);
+        check("postrider recover --since 2h", false);
+        check("postrider recover --cancel job_1", true);
+        check("postrider recover sub_1 --cancel job_1", false);
+        check("postrider recover sub_1 --since 2h --dry-run --detach", false);
+        check("postrider token create --name n --kind robot", false);
         check("postrider", false);
         check("postrider unknown", false);
     }

@@ -24,6 +24,8 @@ const NETWORKS_MAX: usize = 1000;
 const HOSTS_MAX: usize = 1000;
 /// A name that nobody answers for is asked of all of them.
 const NAMESERVERS_MAX: usize = 8;
+/// They stand in a header of every page.
+const FRAMES_MAX: usize = 16;
 /// Bytes of a Unix socket's path (`sun_path`, with its end).
 const SOCKET_PATH_LEN_MAX: usize = 107;
 
@@ -185,11 +187,17 @@ fn check_rest(config: &Config, c: &mut Checker<'_>) {
     c.count("egress.refuse_ports", egress.refuse_ports.len(), NETWORKS_MAX);
     c.count("egress.nameservers", egress.nameservers.len(), NAMESERVERS_MAX);
 
+    let admin = &config.admin;
+    c.number("admin.requests_per_second", admin.requests_per_second, 0, 100_000);
+    c.number("admin.burst", admin.burst, 1, 100_000);
+    c.count("admin.frame_ancestors", admin.frame_ancestors.len(), FRAMES_MAX);
+
     let retention = &config.retention;
     for (key, value) in [
         ("retention.events", retention.events),
         ("retention.attempts", retention.attempts),
         ("retention.dead_letters", retention.dead_letters),
+        ("retention.audit", retention.audit),
         ("retention.dedupe_window", retention.dedupe_window),
     ] {
         c.duration(key, value, SECOND, 3650 * DAY);

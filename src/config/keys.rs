@@ -30,6 +30,9 @@ impl Section for Config {
 
         v.section("admin");
         v.key("listen", &mut self.admin.listen);
+        v.key("requests_per_second", &mut self.admin.requests_per_second);
+        v.key("burst", &mut self.admin.burst);
+        v.key("frame_ancestors", &mut self.admin.frame_ancestors);
 
         v.section("workers");
         v.key("count", &mut self.workers.count);
@@ -66,6 +69,7 @@ impl Section for Config {
         v.key("events", &mut self.retention.events);
         v.key("attempts", &mut self.retention.attempts);
         v.key("dead_letters", &mut self.retention.dead_letters);
+        v.key("audit", &mut self.retention.audit);
         v.key("dedupe_window", &mut self.retention.dedupe_window);
 
         v.section("secrets");

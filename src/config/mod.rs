@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use egress::{HostName, Port, Proxy};
 pub use error::{ConfigError, Place, Problem};
-pub use value::{Cidr, FileMode, Size, parse_duration, write_duration};
+pub use value::{Cidr, FileMode, Origin, Size, parse_duration, write_duration};
 
 use crate::model::CustomType;
 
@@ -66,6 +66,12 @@ pub struct Ingest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     pub listen: SocketAddr,
+    /// Of one token. 0: no limit.
+    pub requests_per_second: u32,
+    /// Requests of one token that may come at once.
+    pub burst: u32,
+    /// Pages that may show the console in a frame.
+    pub frame_ancestors: Vec<Origin>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +124,8 @@ pub struct Retention {
     pub events: Duration,
     pub attempts: Duration,
     pub dead_letters: Duration,
+    /// Entries of the audit trail.
+    pub audit: Duration,
     pub dedupe_window: Duration,
 }
 
@@ -195,7 +203,12 @@ impl Default for Ingest {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)) }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            requests_per_second: 50,
+            burst: 100,
+            frame_ancestors: Vec::new(),
+        }
     }
 }
 
@@ -248,6 +261,7 @@ impl Default for Retention {
             events: Duration::from_secs(7 * DAY),
             attempts: Duration::from_secs(30 * DAY),
             dead_letters: Duration::from_secs(30 * DAY),
+            audit: Duration::from_secs(90 * DAY),
             dedupe_window: Duration::from_secs(DAY),
         }
     }

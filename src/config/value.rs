@@ -222,6 +222,12 @@ text_setting!(
     parse_listen,
     |address: &SocketAddr| *address
 );
+text_setting!(
+    Origin,
+    "an origin such as \"https://console.example.com\"",
+    Origin::parse,
+    |origin: &Origin| origin.0.clone()
+);
 text_setting!(Cidr, "a range of addresses such as \"10.0.0.0/8\"", Cidr::parse, |cidr: &Cidr| *cidr);
 text_setting!(
     PathBuf,
@@ -229,6 +235,17 @@ text_setting!(
     |text| (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text)),
     |path: &PathBuf| path.display().to_string()
 );
+
+/// Scheme, host and port of a page, as a browser writes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(pub String);
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let url = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        (url.origin().ascii_serialization() == text).then(|| Self(text.to_owned()))
+    }
+}
 
 fn parse_listen(text: &str) -> Option<SocketAddr> {
     let local = |port: &str| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?)));

@@ -4,15 +4,19 @@
 //! nothing here knows RocksDB.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 pub use crate::model::Refused;
-use crate::model::{Event, NewEvent, Seq, SubscriptionKey, UnixMillis};
-use crate::registry::{Change, ChangeError, Changed};
+use crate::model::{Event, NewEvent, Outcome, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
+use crate::recover::{Job, JobId};
+use crate::registry::{Asked, ChangeError, Changed};
 use crate::route::Index;
-pub use crate::schedule::pages::{Found, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
-pub use crate::schedule::{Backlog, Body, Census, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
+pub use crate::schedule::pages::{Found, Known, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, PAGE_RETRIES_MAX};
+pub use crate::schedule::{
+    Again, Backlog, Body, Census, HeadsPage, LogPage, Read, ReplayPage, RetryPage, SubscriptionPage,
+};
 use crate::settle::{Released, Settlement};
 
 /// What may be asked of the writer thread.
@@ -20,11 +24,13 @@ pub enum Request {
     /// Take these events, all or none of those that are no duplicates. Answered after the fsync.
     Append { events: Vec<NewEvent>, reply: oneshot::Sender<Result<Vec<Appended>, Refused>> },
     /// Change the configuration. Answered after the fsync.
-    Change { change: Change, reply: oneshot::Sender<Result<Changed, ChangeError>> },
-    /// Write down what a worker settled; no fsync of its own.
+    Change { change: Asked, reply: oneshot::Sender<Result<Changed, ChangeError>> },
+    /// Write down what a worker settled; an fsync of its own only where it says so.
     Settle(Settlement),
     /// A worker that reads from the log has taken in everything up to and including `position`.
     CaughtUp { worker: usize, position: Seq },
+    /// Rows of recover jobs. Answered after the fsync.
+    Jobs { put: Vec<Job>, delete: Vec<JobId>, reply: oneshot::Sender<Result<(), Refused>> },
     /// Write what is waiting, make it durable, answer, and take nothing more.
     Stop { reply: oneshot::Sender<()> },
 }
@@ -62,6 +68,8 @@ pub enum Input {
     Heads(HeadsPage),
     /// See [`Read::Backlog`].
     Backlog(Backlog),
+    /// See [`Read::Replay`].
+    ReplayPage(ReplayPage),
     /// See [`Read::Bodies`].
     Bodies(Vec<Body>),
     /// This settlement is in the store.
@@ -70,8 +78,39 @@ pub enum Input {
     Live { after: Seq },
     /// A subscription's old owner has let go of it.
     Adopt(Released),
+    /// Make these deliveries again.
+    Replay(AskedAgain),
+    /// Send this now, beside all that is scheduled.
+    Test(TestSend),
     /// Start nothing new, let what is in flight end, settle, and leave.
     Stop,
+}
+
+/// Deliveries that are to be made again. The reply is dropped where the worker stops.
+pub struct AskedAgain {
+    pub subscription: SubscriptionKey,
+    /// At most [`PAGE_EVENTS_MAX`].
+    pub seqs: Vec<Seq>,
+    pub trigger: Trigger,
+    pub reply: oneshot::Sender<Answered>,
+}
+
+/// What was done about each delivery; `None` where the subscription is not this worker's.
+pub type Answered = Option<Vec<(Seq, Again)>>;
+
+/// A test event. The reply is dropped where the worker stops.
+pub struct TestSend {
+    pub subscription: Arc<Subscription>,
+    pub event: Arc<Event>,
+    pub timeout: Duration,
+    pub reply: oneshot::Sender<Result<Outcome, TestRefused>>,
+}
+
+/// Why a test event was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestRefused {
+    /// Too many are on their way.
+    Busy,
 }
 
 /// How the log reaches one worker. The queue behind it is bounded for commits only: the number of

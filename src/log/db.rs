@@ -13,6 +13,7 @@ use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, CompactionDecision,
     DBCompressionType, DBRawIteratorWithThreadMode, DBRecoveryMode, ErrorKind, LogLevel, Options,
     ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    checkpoint::Checkpoint,
     compaction_filter::CompactionFilter,
     compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory},
     perf,
@@ -51,22 +52,59 @@ impl Db {
         Ok(db)
     }
 
-    fn check_format(&self, fresh: bool) -> Result<(), StoreError> {
-        let key = Key::Format.encode();
-        let Some(bytes) = self.get(Family::Meta, key.as_ref())? else {
-            if !fresh && self.inner.latest_sequence_number() > 0 {
-                return Err(StoreError::Corrupt("the row with the format's version is missing".to_owned()));
-            }
-            let mut batch = self.batch()?;
-            batch.put(Family::Meta, key.as_ref(), &record::encode(&FORMAT_VERSION)?);
-            return self.write(batch, true).map(|_| ());
-        };
-        match record::decode::<u32>(&bytes)? {
-            found if found > FORMAT_VERSION => {
+    /// Opens a store that is there, without changing anything: no file is written, none is dropped.
+    ///
+    /// # Errors
+    /// As [`Db::open`]; a store that is not there.
+    pub fn open_read_only(options: &DbOptions) -> Result<Self, StoreError> {
+        let mut db = db_options(options);
+        db.create_if_missing(false);
+        let told = |error| classify(&options.path, &error);
+        // One that came with a later version is not there before that version has opened the store.
+        let present = rocksdb::DB::list_cf(&db, &options.path).map_err(told)?;
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let families =
+            Family::ALL.into_iter().filter(|family| present.iter().any(|it| it == family.as_str()));
+        let families = families.map(|family| {
+            let options = family_options(family, options, &cache, &Arc::default());
+            ColumnFamilyDescriptor::new(family.as_str(), options)
+        });
+        let inner = rocksdb::DB::open_cf_descriptors_read_only(&db, &options.path, families, false);
+        let db = Self { inner: inner.map_err(told)?, path: options.path.clone() };
+        db.format()?.ok_or_else(Self::formatless)?;
+        Ok(db)
+    }
+
+    #[must_use]
+    pub fn has(&self, family: Family) -> bool {
+        self.inner.cf_handle(family.as_str()).is_some()
+    }
+
+    fn formatless() -> StoreError {
+        StoreError::Corrupt("the row with the format's version is missing".to_owned())
+    }
+
+    /// The format's version, where it is one that is known here.
+    fn format(&self) -> Result<Option<u32>, StoreError> {
+        let bytes = self.get(Family::Meta, Key::Format.encode().as_ref())?;
+        match bytes.map(|bytes| record::decode::<u32>(&bytes)).transpose()? {
+            Some(found) if found > FORMAT_VERSION => {
                 Err(StoreError::NewerFormat { found, supported: FORMAT_VERSION })
             }
-            _ => Ok(()),
+            found => Ok(found),
         }
+    }
+
+    fn check_format(&self, fresh: bool) -> Result<(), StoreError> {
+        if self.format()?.is_some() {
+            return Ok(());
+        }
+        if !fresh && self.inner.latest_sequence_number() > 0 {
+            return Err(Self::formatless());
+        }
+        let mut batch = self.batch()?;
+        batch.put(Family::Meta, Key::Format.encode().as_ref(), &record::encode(&FORMAT_VERSION)?);
+        self.write(batch, true).map(|_| ())
     }
 
     fn handle(&self, family: Family) -> Result<Handle<'_>, StoreError> {
@@ -177,6 +215,16 @@ impl Db {
             self.inner.flush_cf(&self.handle(family)?).map_err(|error| self.error(&error))?;
         }
         Ok(())
+    }
+
+    /// Makes the store as it is now stand in a new directory on the same disk, by hard links; memory tables
+    /// are flushed before.
+    ///
+    /// # Errors
+    /// Whatever the store says; a directory that is there.
+    pub fn checkpoint(&self, path: &Path) -> Result<(), StoreError> {
+        let made = Checkpoint::new(&self.inner).and_then(|checkpoint| checkpoint.create_checkpoint(path));
+        made.map_err(|error| self.error(&error))
     }
 
     /// Rewrites a family's files now, which runs its floor's filter over all of it.

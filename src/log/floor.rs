@@ -74,8 +74,10 @@ impl Floors {
                 | Key::Floors
                 | Key::Counters
                 | Key::Minute { .. }
+                | Key::Job { .. }
                 | Key::Events { .. }
                 | Key::Retry(_)
+                | Key::RetryOf { .. }
                 | Key::Lagging { .. }
                 | Key::Failing { .. },
             )
@@ -94,7 +96,7 @@ mod tests {
     fn only_what_is_wholly_below() {
         let floors = Floors::default();
         let row = encode(&vec![(0u32, TypeBit(1)), (20, TypeBit(1))]).expect("encodes");
-        floors.raise(&FloorsRow { events: Seq(100), ids: Seq(50), attempts: Seq(2048), dead: Seq(30) });
+        floors.raise(&FloorsRow { events: Seq(100), ids: Seq(50), attempts: Seq(512), dead: Seq(30) });
         floors.raise(&FloorsRow::default());
         let check = |key: Key, want| assert_eq!(floors.is_dead(key.encode().as_ref(), &row), want, "{key:?}");
         let account = AccountKey(1);

@@ -5,10 +5,11 @@
 //! Keys of the registry (tags 1 to 31 of `meta`) are its own and not known here.
 
 use crate::model::{AccountKey, Seq, SubscriptionKey, UnixMillis};
+use crate::recover::JobId;
 use crate::settle::RetryKey;
 
 /// Seqs per bucket of attempt rows, as a power of two: looking up one pair scans one bucket.
-pub const ATTEMPT_BUCKET_BITS: u32 = 10;
+pub const ATTEMPT_BUCKET_BITS: u32 = 8;
 /// The longest key: a tag and three numbers of eight bytes.
 pub const KEY_LEN_MAX: usize = 25;
 /// Tags of `meta` below this are the registry's.
@@ -33,6 +34,8 @@ pub enum Key {
     Counters,
     /// `meta`: first seq of a minute since 1970.
     Minute { minute: u32 },
+    /// `meta`: a recover job.
+    Job { id: JobId },
     /// `events`: a run of events, by its first.
     Events { first: Seq },
     /// `by_account`: what one commit held of an account, by the commit's first seq.
@@ -49,6 +52,8 @@ pub enum Key {
     Attempts { subscription: SubscriptionKey, bucket: u64, serial: u64 },
     /// `retries`
     Retry(RetryKey),
+    /// `retries`: when the retry of a pair is due, which is where its row lies.
+    RetryOf { subscription: SubscriptionKey, seq: Seq },
     /// `lagging`
     Lagging { subscription: SubscriptionKey },
     /// `lagging`: since when it has seen nothing but failure.
@@ -64,6 +69,7 @@ const WATERMARK: u8 = 33;
 const FLOORS: u8 = 34;
 const COUNTERS: u8 = 35;
 const MINUTE: u8 = 36;
+const JOB: u8 = 37;
 const EVENTS: u8 = 64;
 const BY_ACCOUNT: u8 = 65;
 const PARTITION: u8 = 66;
@@ -76,6 +82,7 @@ const LAGGING: u8 = 72;
 const DEAD: u8 = 73;
 const FAILING: u8 = 74;
 const ROLLUP: u8 = 80;
+const RETRY_OF: u8 = 75;
 
 /// Bytes that are no key of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +143,7 @@ impl Key {
             Self::Floors => FLOORS,
             Self::Counters => COUNTERS,
             Self::Minute { .. } => MINUTE,
+            Self::Job { .. } => JOB,
             Self::Events { .. } => EVENTS,
             Self::ByAccount { .. } => BY_ACCOUNT,
             Self::Partition { .. } => PARTITION,
@@ -144,6 +152,7 @@ impl Key {
             Self::Filter { .. } => FILTER,
             Self::Attempts { .. } => ATTEMPTS,
             Self::Retry(_) => RETRY,
+            Self::RetryOf { .. } => RETRY_OF,
             Self::Lagging { .. } => LAGGING,
             Self::Dead { .. } => DEAD,
             Self::Failing { .. } => FAILING,
@@ -159,6 +168,7 @@ impl Key {
             Self::Format | Self::Floors | Self::Counters => key,
             Self::Watermark { worker } => key.with(&worker.to_be_bytes()),
             Self::Minute { minute } => key.with(&minute.to_be_bytes()),
+            Self::Job { id } => put(key, id.0),
             Self::Events { first } => put(key, first.0),
             Self::ByAccount { account, first } => put(key.with(&account.0.to_be_bytes()), first.0),
             Self::Partition { partition } | Self::Filter { partition } => put(key, partition.0),
@@ -172,7 +182,9 @@ impl Key {
             Self::Rollup { subscription, span, serial } => {
                 put(put(key, subscription.0).with(&span.to_be_bytes()), serial)
             }
-            Self::Dead { subscription, seq } => put(put(key, subscription.0), seq.0),
+            Self::Dead { subscription, seq } | Self::RetryOf { subscription, seq } => {
+                put(put(key, subscription.0), seq.0)
+            }
         }
     }
 
@@ -188,6 +200,7 @@ impl Key {
             FLOORS => Self::Floors,
             COUNTERS => Self::Counters,
             MINUTE => Self::Minute { minute: rest.u32()? },
+            JOB => Self::Job { id: JobId(rest.u64()?) },
             EVENTS => Self::Events { first: rest.seq()? },
             BY_ACCOUNT => Self::ByAccount { account: AccountKey(rest.u32()?), first: rest.seq()? },
             PARTITION => Self::Partition { partition: rest.seq()? },
@@ -211,6 +224,7 @@ impl Key {
                 span: rest.u32()?,
                 serial: rest.u64()?,
             },
+            RETRY_OF => Self::RetryOf { subscription: SubscriptionKey(rest.u64()?), seq: rest.seq()? },
             DEAD => Self::Dead { subscription: SubscriptionKey(rest.u64()?), seq: rest.seq()? },
             other => return Err(KeyError::UnknownTag(other)),
         };
@@ -306,6 +320,13 @@ impl KeyRange {
         Self { lower: Key::Dead { subscription, seq: from }.encode(), upper }
     }
 
+    /// Where the retries of a subscription lie, by seq.
+    #[must_use]
+    pub fn retries_of(subscription: SubscriptionKey) -> Self {
+        let upper = KeyBytes::new(RETRY_OF).with(&subscription.0.to_be_bytes()).with(&[0xff; 9]);
+        Self { lower: Key::RetryOf { subscription, seq: Seq(0) }.encode(), upper }
+    }
+
     /// The rows of one partition's open time.
     #[must_use]
     pub fn fingerprints(partition: Seq) -> Self {
@@ -336,12 +357,14 @@ mod tests {
             Just(Key::Floors),
             Just(Key::Counters),
             any::<u32>().prop_map(|minute| Key::Minute { minute }),
+            n().prop_map(|id| Key::Job { id: JobId(id) }),
             seq().prop_map(|first| Key::Events { first }),
             (any::<u32>(), seq()).prop_map(|(a, first)| Key::ByAccount { account: AccountKey(a), first }),
             seq().prop_map(|partition| Key::Partition { partition }),
             (seq(), seq()).prop_map(|(partition, first)| Key::Fingerprints { partition, first }),
             (seq(), n()).prop_map(|(partition, lowest)| Key::Sealed { partition, lowest }),
             seq().prop_map(|partition| Key::Filter { partition }),
+            (sub(), seq()).prop_map(|(subscription, seq)| Key::RetryOf { subscription, seq }),
             (sub(), n(), n()).prop_map(|(subscription, bucket, serial)| Key::Attempts {
                 subscription,
                 bucket,

@@ -17,6 +17,10 @@ mod announcing;
 #[cfg(feature = "engine")]
 pub mod api;
 #[cfg(feature = "engine")]
+mod auditing;
+#[cfg(feature = "engine")]
+pub mod backup;
+#[cfg(feature = "engine")]
 mod census;
 #[cfg(feature = "engine")]
 mod charts;
@@ -29,6 +33,8 @@ mod family;
 #[cfg(feature = "engine")]
 pub mod guard;
 #[cfg(feature = "engine")]
+pub mod listing;
+#[cfg(feature = "engine")]
 pub mod options;
 #[cfg(feature = "engine")]
 mod pages;
@@ -39,7 +45,11 @@ pub mod query;
 #[cfg(feature = "engine")]
 pub mod reader;
 #[cfg(feature = "engine")]
+pub mod recover;
+#[cfg(feature = "engine")]
 pub mod recovery;
+#[cfg(feature = "engine")]
+mod replays;
 #[cfg(feature = "engine")]
 mod retention;
 #[cfg(feature = "engine")]
@@ -54,6 +64,8 @@ pub mod stats;
 pub mod store;
 #[cfg(feature = "engine")]
 mod upkeep;
+#[cfg(feature = "engine")]
+pub mod verify;
 #[cfg(feature = "engine")]
 pub mod waiting;
 #[cfg(feature = "engine")]

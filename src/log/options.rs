@@ -22,6 +22,8 @@ pub struct Retention {
     /// At least as long as `events`: what was delivered must be known for as long as it could be sent.
     pub attempts: Duration,
     pub dead_letters: Duration,
+    /// Entries of the audit trail.
+    pub audit: Duration,
 }
 
 /// See the fields.
@@ -43,7 +45,12 @@ impl LogOptions {
         let day = Duration::from_secs(86_400);
         Self {
             db: DbOptions::new(path),
-            retention: Retention { events: 7 * day, attempts: 30 * day, dead_letters: 30 * day },
+            retention: Retention {
+                events: 7 * day,
+                attempts: 30 * day,
+                dead_letters: 30 * day,
+                audit: 90 * day,
+            },
             dedupe_window: day,
             disk_reserve_bytes: 64 << 20,
             clock: Arc::new(rt::clock::now),

@@ -82,9 +82,13 @@ impl Writer {
     /// Registry, index, workers, in this order: whoever gets a commit routed by the new index has been
     /// told of it before.
     pub(super) fn install_change(&mut self, plan: Plan) -> Changed {
+        let silent = plan.changes_nothing();
         let (changed, index) = {
             let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
             let changed = registry.install(plan);
+            if silent {
+                return changed;
+            }
             let mut accounts: Vec<_> = changed
                 .subscriptions
                 .iter()

@@ -8,6 +8,7 @@ use super::db::{Db, Family};
 use super::fingerprint::Fingerprint;
 use super::guard::StoreError;
 use super::key::{Key, KeyRange};
+use super::listing::seqs_between;
 use super::record::{AccountRow, DeadValue, PartitionRow, RetryValue, decode};
 use super::rows::{EventLoader, find_sealed, first_of, report_damage, walk_attempts, walk_open_ids};
 use super::store::Store;
@@ -16,8 +17,6 @@ use crate::settle::{DeadRow, RetryKey, RetryRow};
 
 /// Index entries that one question looks at, at most.
 pub const QUERY_SCAN_MAX: usize = 100_000;
-/// Retries that one look through all of them sees, at most.
-pub const RETRIES_SCAN_MAX: usize = 1_000_000;
 
 /// Which of an account's events are wanted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +26,8 @@ pub struct EventFilter {
     pub since: Option<UnixMillis>,
     /// Accepted before.
     pub until: Option<UnixMillis>,
+    /// Not below.
+    pub from: Seq,
 }
 
 /// Part of an answer, newest first.
@@ -44,6 +45,14 @@ impl Store {
     /// Whatever the store says.
     pub fn event(&self, seq: Seq) -> Result<Option<Arc<Event>>, StoreError> {
         self.with(|db| EventLoader::new(db, self.floor(), self.stats())?.load(seq))
+    }
+
+    /// A row of the registry that is not kept in memory.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|db| db.get(Family::Meta, key))
     }
 
     /// Those of the events at `seqs` that the log has.
@@ -119,10 +128,12 @@ impl Store {
         filter: &EventFilter,
     ) -> Result<Page<Arc<Event>>, StoreError> {
         let floor = self.floor();
-        let top = before.unwrap_or(Seq(u64::MAX)).min(self.head().next());
         let mut page = Page { items: Vec::new(), next: None };
         let mut looked = 0;
         self.with(|db| {
+            let (from, until) = seqs_between(db, filter.since, filter.until)?;
+            let top = before.unwrap_or(Seq(u64::MAX)).min(self.head().next()).min(until);
+            let lowest = floor.max(from).max(filter.from);
             let mut loader = EventLoader::new(db, floor, self.stats())?;
             let mut cursor = db.cursor(Family::ByAccount, &KeyRange::account(account, Seq(0)))?;
             cursor.seek_back(Key::ByAccount { account, first: top.prev() }.encode().as_ref());
@@ -137,7 +148,7 @@ impl Store {
                     if seq >= top {
                         continue;
                     }
-                    if seq < floor {
+                    if seq < lowest {
                         return Ok(());
                     }
                     if page.items.len() >= limit || looked >= QUERY_SCAN_MAX {
@@ -220,36 +231,32 @@ impl Store {
         Ok(rows)
     }
 
-    /// Waiting retries of one subscription, by due time, at most `limit`. Looks through all retries, of
-    /// [`RETRIES_SCAN_MAX`] at most.
+    /// The retry of a pair that waits, where one does.
     ///
     /// # Errors
-    /// Whatever the store says.
+    /// Whatever the store says; a damaged row.
+    pub fn retry_of(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<RetryRow>, StoreError> {
+        self.with(|db| retry_of(db, subscription, seq))
+    }
+
+    /// Waiting retries of one subscription, by seq, at most `limit`.
+    ///
+    /// # Errors
+    /// Whatever the store says; a damaged row.
     pub fn retries_of(
         &self,
         subscription: SubscriptionKey,
         limit: usize,
     ) -> Result<Vec<RetryRow>, StoreError> {
-        let lowest = RetryKey { due: UnixMillis(0), subscription: SubscriptionKey(0), seq: Seq(0) };
         let mut rows = Vec::new();
-        let mut looked = 0;
         self.with(|db| {
-            let mut cursor = db.cursor(Family::Retries, &KeyRange::from(&Key::Retry(lowest)))?;
+            let mut cursor = db.cursor(Family::Retries, &KeyRange::retries_of(subscription))?;
             cursor.first();
-            while let Some((bytes, value)) = cursor.row()?
+            while let Some((key, due)) = cursor.row()?
                 && rows.len() < limit
-                && looked < RETRIES_SCAN_MAX
             {
-                looked += 1;
-                if let Ok(Key::Retry(key)) = Key::parse(bytes)
-                    && key.subscription == subscription
-                {
-                    match decode::<RetryValue>(value) {
-                        Ok(RetryValue { attempts, accepted_at, trigger }) => {
-                            rows.push(RetryRow { key, attempts, accepted_at, trigger });
-                        }
-                        Err(error) => report_damage(self.stats(), Family::Retries, bytes, &error),
-                    }
+                if let Ok(Key::RetryOf { seq, .. }) = Key::parse(key) {
+                    rows.extend(retry_at(db, RetryKey { due: decode(due)?, subscription, seq })?);
                 }
                 cursor.next();
             }
@@ -257,6 +264,22 @@ impl Store {
         })?;
         Ok(rows)
     }
+}
+
+pub(super) fn retry_of(
+    db: &Db,
+    subscription: SubscriptionKey,
+    seq: Seq,
+) -> Result<Option<RetryRow>, StoreError> {
+    let at = Key::RetryOf { subscription, seq }.encode();
+    let Some(due) = db.get(Family::Retries, at.as_ref())? else { return Ok(None) };
+    retry_at(db, RetryKey { due: decode(&due)?, subscription, seq })
+}
+
+fn retry_at(db: &Db, key: RetryKey) -> Result<Option<RetryRow>, StoreError> {
+    let Some(value) = db.get(Family::Retries, Key::Retry(key).encode().as_ref())? else { return Ok(None) };
+    let RetryValue { attempts, accepted_at, trigger } = decode(&value)?;
+    Ok(Some(RetryRow { key, attempts, accepted_at, trigger }))
 }
 
 enum Judged {

@@ -13,6 +13,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, tick};
 use super::api::{Input, Outbox, Read};
 use super::guard::StoreError;
 use super::pages::{backlog, bodies, heads_page, log_page, retry_page, subscription_page};
+use super::replays::replay_page;
 use super::store::Store;
 use crate::route::Index;
 
@@ -162,6 +163,9 @@ impl Reader {
                 }
                 Read::Backlog { worker, subscription, from, through } => {
                     (*worker, Input::Backlog(backlog(store, db, subscription, (*from, *through))?))
+                }
+                Read::Replay { worker, subscription, seqs } => {
+                    (*worker, Input::ReplayPage(replay_page(store, db, subscription, seqs)?))
                 }
                 Read::Bodies { worker, wanted } => (*worker, Input::Bodies(bodies(store, db, wanted)?)),
             })

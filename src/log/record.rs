@@ -12,8 +12,8 @@ use bytes::Bytes;
 use xorf::BinaryFuse16;
 
 use super::fingerprint::Fingerprint;
-use crate::model::{AccountKey, Event, Seq, Trigger, TypeBit, UnixMillis};
-use crate::settle::DeadReason;
+use crate::model::{AccountKey, Disposition, ErrorKind, Event, Seq, Trigger, TypeBit, UnixMillis};
+use crate::settle::{DeadReason, Tries};
 
 /// The version that this code writes.
 pub const RECORD_VERSION: u8 = 1;
@@ -213,7 +213,7 @@ pub struct SealedAt {
 /// `retries`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RetryValue {
-    pub attempts: u16,
+    pub attempts: Tries,
     pub accepted_at: UnixMillis,
     pub trigger: Trigger,
 }
@@ -241,6 +241,22 @@ pub struct CountersRow {
     pub retries: u64,
     /// The highest serial of an attempts row.
     pub attempts_serial: u64,
+}
+
+/// An [`Attempt`] of a row, without copies of its texts: a list looks at thousands and shows fifty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorrowDecode)]
+pub struct AttemptRef<'a> {
+    pub seq: Seq,
+    pub number: u16,
+    pub trigger: Trigger,
+    pub started_at: UnixMillis,
+    pub duration_ms: u32,
+    pub status: Option<u16>,
+    pub error: Option<(ErrorKind, &'a str)>,
+    /// Headers, body, truncated.
+    pub response: Option<(&'a str, &'a [u8], bool)>,
+    pub disposition: Disposition,
+    pub body_size: u32,
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn golden() {
         encode(&vec![attempt()]),
         "0184392a8f01fb2c010201fd60b7e108a20100000c01fbf7010107033530330105613a20620a020102010107fb0004",
     );
-    let retry = RetryValue { attempts: 2, accepted_at: UnixMillis(9), trigger: Trigger::Resend };
+    let retry = RetryValue { attempts: 2.into(), accepted_at: UnixMillis(9), trigger: Trigger::Resend };
     check(encode(&retry), "0119d709c3020902");
     check(encode(&DeadValue { reason: DeadReason::Gone, at: UnixMillis(9) }), "011a9b1e210109");
     let floors = FloorsRow { events: Seq(1), ids: Seq(2), attempts: Seq(3), dead: Seq(4) };
@@ -147,4 +147,31 @@ proptest! {
             let _ = decode_filter(&bytes);
         }
     }
+}
+
+#[test]
+fn an_attempt_without_copies_is_the_same() {
+    let plain = Attempt { error: None, response: None, status: None, ..attempt() };
+    let rows = vec![attempt(), plain];
+    let bytes = encode(&rows).expect("encodes");
+    let refs: Vec<AttemptRef<'_>> = decode_borrowed(&bytes).expect("decodes");
+    for (borrowed, whole) in refs.iter().zip(&rows) {
+        let error = whole.error.as_ref().map(|error| (error.kind, error.message.as_str()));
+        let kept = whole.response.as_ref();
+        let response = kept.map(|kept| (kept.headers.as_str(), kept.body.as_slice(), kept.truncated));
+        let want = AttemptRef {
+            seq: whole.seq,
+            number: whole.number,
+            trigger: whole.trigger,
+            started_at: whole.started_at,
+            duration_ms: whole.duration_ms,
+            status: whole.status,
+            error,
+            response,
+            disposition: whole.disposition,
+            body_size: whole.body_size,
+        };
+        assert_eq!(*borrowed, want);
+    }
+    assert_eq!(refs.len(), 2);
 }

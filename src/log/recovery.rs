@@ -19,7 +19,7 @@ use super::stats::LogStats;
 use super::store::Store;
 use super::timeline::{Point, Timeline};
 use crate::model::{Seq, SubscriptionKey, UnixMillis};
-use crate::registry::Row;
+use crate::registry::{Row, TAG_UNLOADED};
 
 /// What the writer keeps in memory. Whatever is in it is on disk, or was lost with a failed write.
 pub struct LogState {
@@ -109,7 +109,13 @@ fn read_meta(
     let mut cursor = db.cursor_between(Family::Meta, &[0], &[u8::MAX])?;
     cursor.first();
     while let Some((key, value)) = cursor.row()? {
-        if key.first().is_some_and(|tag| *tag < META_TAGS_OF_LOG) {
+        let tag = key.first().copied().unwrap_or_default();
+        if (TAG_UNLOADED..META_TAGS_OF_LOG).contains(&tag) {
+            // There may be millions of them.
+            cursor.seek(&[META_TAGS_OF_LOG]);
+            continue;
+        }
+        if tag < META_TAGS_OF_LOG {
             registry_rows.push((key.to_vec(), value.to_vec()));
         } else {
             match Key::parse(key).map_err(|error| StoreError::Corrupt(error.to_string()))? {
@@ -124,6 +130,7 @@ fn read_meta(
                     Err(error) => report_damage(stats, Family::Meta, key, &error),
                 },
                 Key::Format
+                | Key::Job { .. }
                 | Key::Events { .. }
                 | Key::ByAccount { .. }
                 | Key::Partition { .. }
@@ -132,6 +139,7 @@ fn read_meta(
                 | Key::Filter { .. }
                 | Key::Attempts { .. }
                 | Key::Retry(_)
+                | Key::RetryOf { .. }
                 | Key::Lagging { .. }
                 | Key::Failing { .. }
                 | Key::Rollup { .. }

@@ -102,7 +102,8 @@ mod tests {
     fn floors_follow_time() {
         let timeline =
             Timeline::load((0..100u32).map(|n| Point { minute: n * 60, first: Seq(u64::from(n) * 10 + 1) }));
-        let retention = Retention { events: 10 * HOUR, attempts: 5 * HOUR, dead_letters: 50 * HOUR };
+        let retention =
+            Retention { events: 10 * HOUR, attempts: 5 * HOUR, dead_letters: 50 * HOUR, audit: HOUR };
         let at = |hours: u32| UnixMillis(0) + hours * HOUR;
         let sealed = |hours: u32| Some(SealedAt { newest_at: at(hours), ids: 1 });
         let partitions: BTreeMap<Seq, _> =

@@ -142,11 +142,15 @@ impl Rollups {
         subscription: SubscriptionKey,
         (from, until): (Span, Span),
     ) -> BTreeMap<Span, (Rollup, Option<u64>)> {
-        let found = |span| {
-            let entry = self.entries.get(&(subscription, span))?;
-            Some((span, (entry.rollup, entry.serial)))
-        };
-        (from.0..until.0).map(Span).filter_map(found).collect()
+        let state = |entry: &Entry| (entry.rollup, entry.serial);
+        // Whichever is less to look at.
+        if usize::try_from(until.0.saturating_sub(from.0)).is_ok_and(|spans| spans < self.entries.len()) {
+            let found = |span| Some((span, state(self.entries.get(&(subscription, span))?)));
+            return (from.0..until.0).map(Span).filter_map(found).collect();
+        }
+        let wanted = |of: SubscriptionKey, span| of == subscription && from <= span && span < until;
+        let found = self.entries.iter().filter(|((of, span), _)| wanted(*of, *span));
+        found.map(|((_, span), entry)| (*span, state(entry))).collect()
     }
 }
 

@@ -1,6 +1,6 @@
-//! Rows of settlements: what came of deliveries. They carry no fsync of their own.
+//! Rows of settlements: what came of deliveries. They carry no fsync of their own, unless somebody waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::db::{Batch, Family};
 use super::guard::StoreError;
@@ -8,7 +8,7 @@ use super::key::{Key, KeyRange, attempt_bucket};
 use super::record::{CountersRow, DeadValue, RetryValue, encode};
 use super::rollups::RollupRow;
 use crate::model::{Attempt, Disposition, Seq, SubscriptionKey, Trigger};
-use crate::settle::{RetryKey, Settlement};
+use crate::settle::{RetryKey, RetryRow, Settlement};
 
 /// Bytes of excerpts and messages after which another row of attempts begins.
 const ATTEMPTS_ROW_LEN_MAX: usize = 64 << 10;
@@ -20,6 +20,10 @@ pub(super) fn put_settlement(
     counters: &mut CountersRow,
 ) -> Result<(), StoreError> {
     put_attempts(batch, &settlement.attempts, counters)?;
+    for (subscription, seq) in &settlement.dead_delete {
+        let key = Key::Dead { subscription: *subscription, seq: *seq };
+        batch.delete(Family::Dead, key.encode().as_ref());
+    }
     for dead in &settlement.dead_put {
         let key = Key::Dead { subscription: dead.subscription, seq: dead.seq };
         let value = DeadValue { reason: dead.reason, at: dead.at };
@@ -32,6 +36,12 @@ pub(super) fn put_settlement(
     }
     counters.retries += settlement.retries_put.len() as u64;
     delete_retries(batch, &settlement.retries_delete, counters);
+    // A pair's old row goes as its new one comes: what points to it is written last.
+    let deleted: HashSet<&RetryKey> = settlement.retries_delete.iter().collect();
+    for RetryRow { key, .. } in settlement.retries_put.iter().filter(|row| !deleted.contains(&row.key)) {
+        let at = Key::RetryOf { subscription: key.subscription, seq: key.seq };
+        batch.put(Family::Retries, at.encode().as_ref(), &encode(&key.due)?);
+    }
     for (subscription, cursor) in &settlement.lagging_put {
         let key = Key::Lagging { subscription: *subscription };
         batch.put(Family::Lagging, key.encode().as_ref(), &encode(cursor)?);
@@ -65,6 +75,8 @@ pub(super) fn put_rollups(batch: &mut Batch<'_>, rows: &[RollupRow]) -> Result<(
 pub(super) fn delete_retries(batch: &mut Batch<'_>, keys: &[RetryKey], counters: &mut CountersRow) {
     for key in keys {
         batch.delete(Family::Retries, Key::Retry(*key).encode().as_ref());
+        let at = Key::RetryOf { subscription: key.subscription, seq: key.seq };
+        batch.delete(Family::Retries, at.encode().as_ref());
     }
     counters.retries = counters.retries.saturating_sub(keys.len() as u64);
 }
@@ -80,6 +92,7 @@ pub(super) fn delete_subscription(batch: &mut Batch<'_>, subscription: Subscript
     batch.delete(Family::Lagging, Key::Lagging { subscription }.encode().as_ref());
     delete_failing(batch, subscription);
     batch.delete_range(Family::Dead, &KeyRange::dead(subscription, Seq(0)));
+    batch.delete_range(Family::Retries, &KeyRange::retries_of(subscription));
     batch.delete_range(Family::Attempts, &KeyRange::attempts(subscription, 0, u64::MAX));
     batch.delete_range(Family::Attempts, &KeyRange::rollups(subscription, 0, u32::MAX));
 }

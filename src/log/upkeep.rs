@@ -1,8 +1,11 @@
 //! What the writer does once a second beside writing: room on the disk, opening the store again after an
 //! error, sealing deduplication partitions, retention, watermarks of idle workers, samples for metrics.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use super::auditing::oldest_noted;
+use super::commit::put_registry_rows;
 use super::db::Family;
 use super::guard::{StoreError, free_bytes};
 use super::key::Key;
@@ -37,7 +40,7 @@ impl Writer {
                 self.store.rollups().begin(now.wall);
             }
             let rollups = |writer: &mut Self, _| writer.write_rollups(ROLLUPS_AT_ONCE);
-            for work in [Self::seal, Self::raise_idle_watermarks, rollups] {
+            for work in [Self::seal, Self::raise_idle_watermarks, Self::forget_noted, rollups] {
                 if let Err(error) = work(self, now.wall) {
                     tracing::error!(code = error.code(), %error, "upkeep of the store failed");
                 }
@@ -179,6 +182,22 @@ impl Writer {
         }
         let low = self.state.watermarks.values().copied().min().unwrap_or_default();
         LogStats::set(&self.stats.low_watermark, low.0);
+        Ok(())
+    }
+
+    /// Answers to requests and the audit trail have their time. What a power cut brings back goes again.
+    fn forget_noted(&mut self, now: UnixMillis) -> Result<(), StoreError> {
+        let keep = self.options.retention.audit;
+        let oldest = self.store.with(oldest_noted)?.into_iter();
+        let plan =
+            self.registry.read().unwrap_or_else(PoisonError::into_inner).plan_upkeep(now, keep, oldest);
+        if !plan.rows().is_empty() {
+            self.write(false, |batch| {
+                put_registry_rows(batch, plan.rows());
+                Ok(())
+            })?;
+            let _ = self.install_change(plan);
+        }
         Ok(())
     }
 

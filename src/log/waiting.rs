@@ -234,7 +234,7 @@ mod tests {
         let waiting = Waiting::default();
         let row = |subscription, seq| RetryRow {
             key: RetryKey { due: UnixMillis(1), subscription: SubscriptionKey(subscription), seq: Seq(seq) },
-            attempts: 1,
+            attempts: 1.into(),
             accepted_at: at(seq),
             trigger: Trigger::Retry,
         };

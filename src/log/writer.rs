@@ -32,7 +32,7 @@ use super::settling::{delete_failing, delete_retries, delete_subscription, put_s
 use super::stats::{CommitMeasure, LogStats, Observer};
 use super::store::Store;
 use crate::model::{Mono, Seq, SubscriptionKey};
-use crate::registry::{Change, ChangeError, Changed, Registry};
+use crate::registry::{Asked, ChangeError, Changed, Registry};
 use crate::route::Index;
 use crate::rt;
 use crate::settle::{RetryKey, Settlement};
@@ -218,6 +218,10 @@ impl Writer {
                 }
                 Request::Settle(settlement) => self.pending.push(settlement),
                 Request::CaughtUp { worker, position } => self.caught_up(worker, position),
+                Request::Jobs { put, delete, reply } => {
+                    // Who asked may have gone.
+                    let _ = reply.send(self.commit_jobs(&put, &delete));
+                }
                 Request::Stop { reply } => burst.stop = Some(reply),
             }
             if burst.stop.is_none() && burst.events < COMMIT_EVENTS_MAX && burst.bytes < COMMIT_BYTES_MAX {
@@ -227,7 +231,8 @@ impl Writer {
         self.commit_events(std::mem::take(&mut burst.appends));
         if !self.pending.is_empty() && self.failed.is_none() {
             // Its failure is dealt with inside; nobody waits for an answer to a settlement.
-            let _ = self.write(false, |_| Ok(()));
+            let sync = self.pending.iter().any(|settlement| settlement.sync);
+            let _ = self.write(sync, |_| Ok(()));
         }
         burst.stop
     }
@@ -289,7 +294,7 @@ impl Writer {
         }
     }
 
-    fn commit_change(&mut self, change: Change) -> Result<Changed, ChangeError> {
+    fn commit_change(&mut self, asked: Asked) -> Result<Changed, ChangeError> {
         if let Some(refused) = self.refusal() {
             return Err(refused.into());
         }
@@ -297,7 +302,7 @@ impl Writer {
         let plan = {
             let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
             let next = self.state.head.next();
-            registry.plan(change, next, self.store.floor(), now.wall, rt::random::bytes())?
+            registry.plan(asked, next, self.store.floor(), now.wall, rt::random::bytes())?
         };
         let staged = self.stage_event(plan.event(), now.wall);
         if !plan.rows().is_empty()
@@ -388,6 +393,7 @@ impl Writer {
             match request {
                 Request::Append { reply, .. } => drop(reply.send(Err(Refused::Stopping))),
                 Request::Change { reply, .. } => drop(reply.send(Err(Refused::Stopping.into()))),
+                Request::Jobs { reply, .. } => drop(reply.send(Err(Refused::Stopping))),
                 Request::Stop { reply } => drop(reply.send(())),
                 Request::Settle(_) | Request::CaughtUp { .. } => {}
             }

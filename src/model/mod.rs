@@ -3,6 +3,7 @@
 //! A type that exists is valid: parsing happens in constructors, and nothing downstream checks again.
 //! Deliberately absent: behaviour that decides (that lives in `route`, `schedule`, `settle`), IO and clocks.
 
+pub mod bucket;
 pub mod catalogue;
 pub mod event;
 pub mod host_rules;
@@ -25,7 +26,7 @@ pub use host_rules::{HostRule, HostRules};
 pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey};
 pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};
-pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, Outcome, Trigger};
+pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, LastAttempt, Outcome, Trigger};
 pub use refused::Refused;
 pub use rollup::{Rollup, ended_at};
 pub use secret::{PreviousKeys, Secrets, SigningKeys};

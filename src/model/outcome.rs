@@ -152,3 +152,17 @@ pub struct Attempt {
     /// Bytes of the request's body.
     pub body_size: u32,
 }
+
+/// What a list shows of a delivery's newest attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastAttempt {
+    pub number: u16,
+    pub started_at: UnixMillis,
+    pub disposition: Disposition,
+}
+
+impl From<&Attempt> for LastAttempt {
+    fn from(attempt: &Attempt) -> Self {
+        Self { number: attempt.number, started_at: attempt.started_at, disposition: attempt.disposition }
+    }
+}

@@ -10,6 +10,7 @@
 //! service account may what its role may; only the console's door is closed to it. Where the account's
 //! feature flag is off, what the flag gates is closed to the account's own people, not to the operator.
 
+use super::origin::{Actor, ActorKind};
 use super::token::{Role, Token, TokenKind};
 use crate::model::AccountKey;
 
@@ -23,8 +24,8 @@ pub enum Principal {
         role: Role,
         /// Holds a Platform User licence.
         licensed: bool,
-        /// The token's id, for the audit trail.
-        token: Box<str>,
+        /// Who that is, for the audit trail.
+        actor: Actor,
     },
 }
 
@@ -35,7 +36,26 @@ impl From<&Token> for Principal {
             kind: token.kind,
             role: token.role,
             licensed: token.platform_user,
-            token: token.id.clone(),
+            actor: Actor { kind: ActorKind::Token, id: token.id.clone(), name: token.name.clone().into() },
+        }
+    }
+}
+
+impl Principal {
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Operator => Actor::operator(),
+            Self::Account { actor, .. } => actor.clone(),
+        }
+    }
+
+    /// `None`: of no account, the operator.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountKey> {
+        match self {
+            Self::Operator => None,
+            Self::Account { account, .. } => Some(*account),
         }
     }
 }
@@ -110,7 +130,7 @@ mod tests {
             kind,
             role,
             licensed,
-            token: "tok_1".into(),
+            actor: Actor { kind: ActorKind::Token, id: "tok_1".into(), name: "t".into() },
         };
         for kind in [TokenKind::User, TokenKind::ServiceAccount] {
             let owner = who(Role::AccountOwner, true, kind);

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::audit::Note;
+use super::audit_row::NextSerials;
 use super::draft::{Draft, Patch};
 use super::field::FieldError;
+use super::remembered::Memory;
 use super::state::Account;
 use super::token::{Token, TokenDigest, TokenDraft};
 use crate::model::subscription::DisabledReason;
@@ -83,6 +86,10 @@ pub enum Change {
         digest: TokenDigest,
         at: UnixMillis,
     },
+    /// Changes nothing: there is only an answer to be remembered.
+    Nothing,
+    /// Changes nothing, and is worth a line in the audit trail.
+    Note(Note),
 }
 
 /// What came of a change.
@@ -128,6 +135,8 @@ pub enum ChangeError {
     TooManySubscriptions { max: usize },
     #[error("the account has {max} tokens, which is the most it can have")]
     TooManyTokens { max: usize },
+    #[error("a request with this Idempotency-Key was answered in the meantime; send it again for the answer")]
+    Answered,
     #[error("the registry cannot number any more accounts or subscriptions")]
     Full,
     #[error(transparent)]
@@ -153,6 +162,8 @@ pub struct Plan {
     pub(super) changed: Changed,
     pub(super) counters: Counters,
     pub(super) event: Option<NewEvent>,
+    pub(super) memory: Memory,
+    pub(super) serials: NextSerials,
 }
 
 impl Plan {
@@ -164,6 +175,12 @@ impl Plan {
     /// What must be durable before the plan is installed. Empty where nothing changes.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// Whether anything changes that somebody besides the registry must hear of.
+    pub fn changes_nothing(&self) -> bool {
+        let Changed { accounts, subscriptions, tokens } = &self.changed;
+        accounts.is_empty() && subscriptions.is_empty() && tokens.is_empty()
     }
 
     /// Subscriptions that begin anew: what was noted of their receivers holds no longer.

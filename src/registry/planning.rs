@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::change::{
-    AccountChange, Change, ChangeError, Changed, Counters, Plan, Row, SubscriptionChange, TokenChange,
-};
+use super::change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange};
 use super::draft::{Draft, Field, NAME_CHARS_MAX, Patch};
+use super::drawing::Draw;
 use super::entropy::{Entropy, Sealer};
 use super::field::{Errors, FieldError, nearest};
+use super::origin::Asked;
+use super::remembered::Memory;
 use super::state::{Account, Entry, FLAGS, Registry, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
-use super::{headers, id, rows, token_row};
+use super::{headers, id, rows};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, Epoch, NewEvent, Secrets, Seq, SigningKeys, Status, Subscription,
-    SubscriptionId, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Epoch, Secrets, Seq, SigningKeys, Status, Subscription, SubscriptionId,
+    SubscriptionKey, UnixMillis,
 };
 
 /// Random bytes of a new secret.
@@ -28,56 +29,12 @@ fn signing_keys(entropy: &mut Entropy) -> SigningKeys {
 
 /// The circumstances of a plan.
 #[derive(Clone, Copy)]
-struct At {
+pub(super) struct At {
     /// The next event's seq: where a change takes effect.
     next: Seq,
     /// Everything below has been dropped from the log.
     floor: Seq,
-    now: UnixMillis,
-}
-
-/// A plan that is being made.
-struct Draw {
-    counters: Counters,
-    changed: Changed,
-    rows: Vec<Row>,
-    event: Option<NewEvent>,
-}
-
-impl Draw {
-    fn account(&mut self, before: Option<&Arc<Account>>, after: Account) {
-        self.rows.push(rows::account(&after));
-        self.changed.accounts.push(AccountChange { before: before.cloned(), after: Some(Arc::new(after)) });
-    }
-
-    fn subscription(
-        &mut self,
-        before: Option<&Arc<Subscription>>,
-        after: Subscription,
-        sealer: &mut Sealer<'_>,
-    ) {
-        self.rows.push(rows::subscription(&after, sealer));
-        let change = SubscriptionChange { before: before.cloned(), after: Some(Arc::new(after)) };
-        self.changed.subscriptions.push(change);
-    }
-
-    fn no_subscription(&mut self, before: &Arc<Subscription>) {
-        self.rows.push(Row { key: rows::subscription_key(before.key), value: None });
-        let change = SubscriptionChange { before: Some(Arc::clone(before)), after: None };
-        self.changed.subscriptions.push(change);
-    }
-}
-
-impl Draw {
-    fn token(&mut self, before: Option<&Arc<Token>>, after: Token) {
-        self.rows.push(token_row::row(&after));
-        self.changed.tokens.push(TokenChange { before: before.cloned(), after: Some(Arc::new(after)) });
-    }
-
-    fn no_token(&mut self, before: &Arc<Token>) {
-        self.rows.push(Row { key: token_row::key(before.account, &before.id), value: None });
-        self.changed.tokens.push(TokenChange { before: Some(Arc::clone(before)), after: None });
-    }
+    pub now: UnixMillis,
 }
 
 impl Registry {
@@ -103,7 +60,7 @@ impl Registry {
     /// See [`ChangeError`]; `Store` never comes from here.
     pub fn plan(
         &self,
-        change: Change,
+        asked: impl Into<Asked>,
         next: Seq,
         floor: Seq,
         now: UnixMillis,
@@ -112,7 +69,10 @@ impl Registry {
         let at = At { next, floor, now };
         let sealer = &mut Sealer { vault: &self.options.vault, entropy: Entropy::new(random) };
         let mut draw = self.draw();
+        let Asked { change, origin } = asked.into();
         match change {
+            Change::Nothing => {}
+            Change::Note(note) => draw.notes.push(note),
             Change::CreateSubscription { account, draft } => {
                 self.create(&mut draw, &account, draft, at, sealer)?;
             }
@@ -163,19 +123,29 @@ impl Registry {
                 }
             }
         }
+        self.note(&mut draw, &origin, at);
+        self.remember(&mut draw, &origin, at, sealer)?;
         Ok(self.finish(draw))
     }
 
-    fn draw(&self) -> Draw {
-        Draw { counters: self.counters, changed: Changed::default(), rows: Vec::new(), event: None }
+    pub(super) fn draw(&self) -> Draw {
+        Draw {
+            counters: self.counters,
+            changed: Changed::default(),
+            rows: Vec::new(),
+            event: None,
+            memory: Memory::default(),
+            notes: Vec::new(),
+            serials: Vec::new(),
+        }
     }
 
-    fn finish(&self, mut draw: Draw) -> Plan {
+    pub(super) fn finish(&self, mut draw: Draw) -> Plan {
         if draw.counters != self.counters {
             draw.rows.push(rows::counters(draw.counters));
         }
-        let Draw { counters, changed, rows, event } = draw;
-        Plan { generation: self.generation, rows, changed, counters, event }
+        let Draw { counters, changed, rows, event, memory, serials, .. } = draw;
+        Plan { generation: self.generation, rows, changed, counters, event, memory, serials }
     }
 
     fn entry(&self, account: &AccountName) -> Option<&Entry> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{DeliveryOptions, OnBlocked, Ordering, SignatureScheme, TypeBit};
+use crate::registry::change::Counters;
 use crate::registry::selectors::tests::Types;
 use crate::registry::{FLAG_WEBHOOKS, MASKED, RegistryOptions, RowError, Vault};
 

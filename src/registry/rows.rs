@@ -6,6 +6,11 @@
 //! | 2 | account key, u32 big-endian | account |
 //! | 3 | subscription key, u64 big-endian | subscription |
 //! | 4 | account key, u32 big-endian, token id | token |
+//! | 5 | request key, 32 bytes | a request that was answered |
+//! | 6, 17, 18 | see [`super::audit_row`] | the audit trail |
+//! | 16 | request key, 32 bytes | the answer, sealed |
+//!
+//! Those from tag 16 on are read when they are asked for, and are not loaded at a start.
 //!
 //! A value is a version byte, the CRC-32 of what follows, and bincode of a record type that exists for the
 //! disk alone: the model may change its shape without changing what is written. Reading checks every rule
@@ -17,9 +22,11 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 
 use super::change::{Counters, Row};
 use super::entropy::Sealer;
+use super::origin::RequestKey;
+use super::remembered::Entry;
 use super::state::Account;
 use super::token::Token;
-use super::{subscription_row, token_row};
+use super::{audit_row, remembered, subscription_row, token_row};
 use crate::model::ids::IdError;
 use crate::model::url::UrlError;
 use crate::model::{AccountKey, AccountName, Subscription, SubscriptionKey, UnixMillis};
@@ -27,8 +34,8 @@ use crate::model::{AccountKey, AccountName, Subscription, SubscriptionKey, UnixM
 const TAG_COUNTERS: u8 = 1;
 const TAG_ACCOUNT: u8 = 2;
 const TAG_SUBSCRIPTION: u8 = 3;
-/// Tags from here on are the log's.
-const TAG_FOREIGN: u8 = 32;
+/// Rows from here on are not loaded.
+pub const TAG_UNLOADED: u8 = 16;
 
 /// Of counters and accounts; subscriptions have their own.
 const VERSION: u8 = 1;
@@ -100,7 +107,9 @@ pub(super) enum Read {
     /// And whether its row is of an older version.
     Subscription(Box<Subscription>, bool),
     Token(Token),
-    /// The log's own.
+    Remembered(RequestKey, Entry),
+    Serial(AccountKey, u64),
+    /// The log's own, or one that is not loaded.
     Foreign,
 }
 
@@ -136,6 +145,19 @@ pub(super) fn subscription(sub: &Subscription, sealer: &mut Sealer<'_>) -> Row {
 pub fn holds_sealed(rows: &[(Vec<u8>, Vec<u8>)]) -> bool {
     let is_subscription = |key: &[u8]| key.first() == Some(&TAG_SUBSCRIPTION);
     rows.iter().any(|(key, value)| is_subscription(key) && subscription_row::is_sealed(value))
+}
+
+/// Whether a value is as it was written, which its checksum tells without the key that seals it.
+///
+/// # Errors
+/// A checksum that does not hold, or a value that is none.
+pub fn verify(value: &[u8]) -> Result<(), RowError> {
+    if value.len() > ROW_LEN_MAX {
+        return Err(RowError::Long);
+    }
+    let (head, payload) = value.split_first_chunk::<HEADER_LEN>().ok_or(RowError::Short)?;
+    let [_, crc @ ..] = *head;
+    if u32::from_le_bytes(crc) == crc32fast::hash(payload) { Ok(()) } else { Err(RowError::Checksum) }
 }
 
 /// The version of a value, if it has one.
@@ -212,7 +234,15 @@ pub(super) fn read(
             name_of(token.account).ok_or(RowError::Orphan)?;
             Ok(Read::Token(token))
         }
-        TAG_FOREIGN.. => Ok(Read::Foreign),
+        remembered::TAG => {
+            let (key, entry) = remembered::read(rest, value)?;
+            Ok(Read::Remembered(key, entry))
+        }
+        audit_row::TAG_SERIAL => {
+            let (account, next) = audit_row::read_serial(rest, value)?;
+            Ok(Read::Serial(account, next))
+        }
+        TAG_UNLOADED.. => Ok(Read::Foreign),
         _ => Err(RowError::Key),
     }
 }

@@ -7,9 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::audit::Serials;
 use super::change::{Changed, Counters, Plan, Row, SubscriptionChange};
 use super::entropy::{Entropy, Sealer};
-use super::rows::{self, LoadError, Read};
+use super::origin::{RequestDigest, RequestKey};
+use super::remembered::{self, Remembered};
+use super::rows::{self, LoadError, Read, RowError};
 use super::selectors::Selectors;
 use super::token::{Token, TokenDigest};
 use super::vault::Vault;
@@ -67,6 +70,8 @@ pub struct Registry {
     pub(super) accounts: BTreeMap<AccountKey, Entry>,
     subscriptions: HashMap<SubscriptionKey, Arc<Subscription>, foldhash::fast::RandomState>,
     tokens: HashMap<TokenDigest, Arc<Token>, foldhash::fast::RandomState>,
+    pub(super) remembered: Remembered,
+    pub(super) serials: Serials,
     pub(super) counters: Counters,
     pub(super) generation: u64,
 }
@@ -80,6 +85,8 @@ impl Registry {
             accounts: BTreeMap::new(),
             subscriptions: HashMap::default(),
             tokens: HashMap::default(),
+            remembered: Remembered::default(),
+            serials: Serials::default(),
             counters: Counters::default(),
             generation: 0,
         }
@@ -107,6 +114,8 @@ impl Registry {
             match rows::read(&key, &value, &mut sealer, name_of) {
                 Ok(Read::Counters(counters)) => self.counters = counters,
                 Ok(Read::Account(account)) => self.put_account(Arc::new(account)),
+                Ok(Read::Remembered(key, entry)) => self.remembered.put(key, entry),
+                Ok(Read::Serial(account, next)) => self.serials.set(account, Some(next)),
                 Ok(Read::Token(token)) => self.put_token(Arc::new(token)),
                 Ok(Read::Subscription(sub, old)) => {
                     again.extend(self.load_subscription(*sub, old, next, &mut sealer));
@@ -193,6 +202,20 @@ impl Registry {
         self.accounts.get(&account).map_or(&[], |entry| &entry.tokens)
     }
 
+    /// What was asked for by the request of this key, if it was answered in the last day.
+    #[must_use]
+    pub fn answered(&self, key: RequestKey, now: UnixMillis) -> Option<RequestDigest> {
+        self.remembered.get(key, now).map(|entry| entry.request)
+    }
+
+    /// The answer that a row of [`answer_key`](super::answer_key) holds.
+    ///
+    /// # Errors
+    /// A row that is damaged, or was sealed with another key.
+    pub fn open_answer(&self, key: RequestKey, value: &[u8]) -> Result<Vec<u8>, RowError> {
+        remembered::open(&self.options.vault, key, value)
+    }
+
     /// Whether a flag is on for an account, by its own setting or by default. `None`: no such flag.
     #[must_use]
     pub fn feature(&self, account: Option<AccountKey>, flag: &str) -> Option<bool> {
@@ -212,6 +235,10 @@ impl Registry {
         debug_assert_eq!(plan.generation, self.generation, "a plan outlived another's installation");
         self.generation += 1;
         self.counters = plan.counters;
+        self.remembered.install(plan.memory);
+        for (account, next) in plan.serials {
+            self.serials.set(account, next);
+        }
         // What goes is taken out before what comes is put in: an account's going takes its subscriptions.
         for change in &plan.changed.subscriptions {
             if let (Some(before), None) = (&change.before, &change.after) {

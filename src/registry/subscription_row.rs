@@ -101,7 +101,7 @@ fn keys(keys: &SigningKeys) -> Keys {
 }
 
 pub(super) fn value(sub: &Subscription, sealer: &mut Sealer<'_>) -> Vec<u8> {
-    let owner = Owner { account: sub.account, subscription: sub.key };
+    let owner = Owner::Subscription { account: sub.account, subscription: sub.key };
     let identity = sub.client_identity.as_deref();
     let previous = |previous: &PreviousKeys| (keys(&previous.keys), previous.expires_at.0);
     let secret = Secret {
@@ -153,7 +153,7 @@ pub(super) fn read(
         open(decode(VERSION_OPEN, value)?, &mut sealer.entropy)
     } else {
         let record: Record = decode(VERSION, value)?;
-        let owner = Owner { account: AccountKey(record.account), subscription: key };
+        let owner = Owner::Subscription { account: AccountKey(record.account), subscription: key };
         let plain = sealer.vault.open(owner, &record.sealed).ok_or(RowError::Sealed)?;
         let secret = decode_part(&plain)?;
         (record, secret)

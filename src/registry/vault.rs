@@ -26,17 +26,26 @@ pub struct Vault(XChaCha20Poly1305);
 
 /// Where a sealed value belongs.
 #[derive(Clone, Copy)]
-pub(super) struct Owner {
-    pub account: AccountKey,
-    pub subscription: SubscriptionKey,
+pub(super) enum Owner {
+    Subscription {
+        account: AccountKey,
+        subscription: SubscriptionKey,
+    },
+    /// The answer to the request of this key.
+    Answer([u8; 32]),
 }
 
 impl Owner {
     fn associated_data(self) -> Vec<u8> {
-        let mut data = b"postrider subscription secrets 1 ".to_vec();
-        data.extend(self.account.0.to_be_bytes());
-        data.extend(self.subscription.0.to_be_bytes());
-        data
+        match self {
+            Self::Subscription { account, subscription } => [
+                &b"postrider subscription secrets 1 "[..],
+                &account.0.to_be_bytes(),
+                &subscription.0.to_be_bytes(),
+            ]
+            .concat(),
+            Self::Answer(key) => [&b"postrider remembered answer 1 "[..], &key].concat(),
+        }
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
     use super::*;
 
     fn owner(account: u32, subscription: u64) -> Owner {
-        Owner { account: AccountKey(account), subscription: SubscriptionKey(subscription) }
+        Owner::Subscription { account: AccountKey(account), subscription: SubscriptionKey(subscription) }
     }
 
     #[test]

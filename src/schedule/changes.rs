@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::bucket::Bucket;
 use super::lane::{Cursor, Held, Lane};
 use super::order::holds_order;
 use super::shard::Shard;
+use crate::model::bucket::Bucket;
 use crate::model::{Now, Subscription, SubscriptionKey};
 use crate::route::Index;
 use crate::settle::Released;
@@ -153,6 +153,7 @@ impl Shard {
 
     fn let_go(&mut self, now: Now, before: &Arc<Subscription>) {
         let key = before.key;
+        self.replays.disturbed(key);
         let Some(lane) = self.lane(before, Cursor::Live) else { return };
         if lane.cursor == Cursor::Awaiting {
             // It was never ours: whoever has it lets go of it for the present owner.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::model::{Event, Mono, SubscriptionKey, Trigger};
-use crate::settle::RetryKey;
+use crate::settle::{RetryKey, Tries};
 
 use super::breaker::Generation;
 use super::turns::HostKey;
@@ -25,8 +25,8 @@ pub struct Flight {
     /// Of the record that it was sent by.
     pub version: u64,
     pub event: Arc<Event>,
-    /// The number of this attempt, 1 for the first.
-    pub attempt: u16,
+    /// Attempts at it, with this one.
+    pub tries: Tries,
     pub trigger: Trigger,
     /// The row that waits on disk for this attempt's outcome, where it is a retry.
     pub retry: Option<RetryKey>,
@@ -151,7 +151,7 @@ mod tests {
             generation: Generation::default(),
             version: 1,
             event: Arc::new(event),
-            attempt: 1,
+            tries: 1.into(),
             trigger: Trigger::Event,
             retry: None,
             deadline: Mono(deadline),

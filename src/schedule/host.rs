@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 
 use super::breaker::{Breaker, BreakerState, Generation};
-use super::bucket::Bucket;
 use super::room::retries_max;
+use crate::model::bucket::Bucket;
 use crate::model::{Authority, HostRule, Mono, SubscriptionKey};
 
 /// A request that goes out.

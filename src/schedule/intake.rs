@@ -362,6 +362,7 @@ impl Shard {
     /// A retry whose body was asked for or is there ends without an attempt.
     fn forget_retry(&mut self, now: Now, row: &RetryRow) {
         self.journal.delete_retry(now.mono, row.key);
+        self.replays.attempted(row.key.subscription, row.key.seq);
         if let Some(lane) = self.lanes.get_mut(&row.key.subscription) {
             lane.retries.remove(&row.key.seq);
             lane.retries_due = lane.retries_due.saturating_sub(1);

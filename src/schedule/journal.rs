@@ -157,6 +157,23 @@ impl Journal {
         self.touch(now).dead_put.push(row);
     }
 
+    /// A dead letter is one no longer: it is asked for by hand.
+    pub fn revive(&mut self, now: Mono, subscription: SubscriptionKey, seq: Seq) {
+        self.touch(now).dead_delete.push((subscription, seq));
+    }
+
+    /// Somebody waits for what is collecting now to be durable. Names the settlement.
+    pub fn sync(&mut self) -> u64 {
+        self.pending.sync = true;
+        self.pending.serial
+    }
+
+    /// The settlement with which everything so far is in the store.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        if self.is_empty() { self.under_way.unwrap_or(self.flushed) } else { self.pending.serial }
+    }
+
     pub fn notice(&mut self, now: Mono, notice: Notice) {
         self.touch(now).notices.push(notice);
     }

@@ -12,10 +12,10 @@ use foldhash::HashMap;
 
 use super::behind::Behind;
 use super::breaker::BreakerState;
-use super::bucket::Bucket;
 use super::health::Condition;
 use super::order::{Heads, Next};
 use super::turns::HostKey;
+use crate::model::bucket::Bucket;
 use crate::model::{Event, Mono, Ordering, Seq, Status, Subscription, UnixMillis};
 use crate::settle::{RetryKey, RetryRow};
 

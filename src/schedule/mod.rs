@@ -9,13 +9,13 @@
 //! then sleep until `next_wake` or the next input.
 
 pub mod breaker;
-pub mod bucket;
 pub mod flight;
 pub mod host;
 pub mod journal;
 pub mod lane;
 pub mod order;
 pub mod pages;
+pub mod replays;
 pub mod retries;
 pub mod shard;
 pub mod turns;
@@ -38,6 +38,7 @@ pub use lane::Health;
 pub use observe::Counts;
 pub use order::Census;
 pub use outcomes::Settled;
-pub use pages::{Backlog, Body, HeadsPage, LogPage, Read, RetryPage, SubscriptionPage};
+pub use pages::{Backlog, Body, HeadsPage, LogPage, Read, ReplayPage, RetryPage, SubscriptionPage};
+pub use replays::{Again, Replay, Replayed};
 pub use shard::{Action, Options, Send, Shard};
 pub use turns::BreakerChange;

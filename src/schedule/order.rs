@@ -121,6 +121,12 @@ impl Heads {
         self.search == Search::Done && self.head(lane).is_some()
     }
 
+    /// Its rows are known.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.search == Search::Done
+    }
+
     /// A row is no more.
     pub fn remove(&mut self, key: &RetryKey) {
         if self.lowest.rows.get(&key.seq).is_some_and(|row| row.key == *key) {

@@ -37,7 +37,8 @@ impl Shard {
         let seq = flight.event.seq;
         let announce = !flight.event.type_bit.is_operational();
         let counts = self.lanes.get(&key).is_some_and(|lane| lane.condition.counts(flight.version));
-        let verdict = verdict(&self.options.policy, key, seq, flight.attempt, &outcome);
+        let verdict = verdict(&self.options.policy, key, seq, flight.tries.counted(), &outcome);
+        self.replays.attempted(key, seq);
         match flight.retry {
             Some(old) => {
                 self.journal.delete_retry(now.mono, old);
@@ -63,7 +64,7 @@ impl Shard {
                 let due = (now.wall + wait).max(crate::model::UnixMillis(after + 1));
                 let row = RetryRow {
                     key: RetryKey { due, subscription: key, seq },
-                    attempts: flight.attempt,
+                    attempts: flight.tries,
                     accepted_at: flight.event.accepted_at,
                     trigger: Trigger::Retry,
                 };
@@ -79,7 +80,7 @@ impl Shard {
             }
             Verdict::Dead(reason, disable) => {
                 self.journal.dead(now.mono, DeadRow { subscription: key, seq, reason, at: now.wall });
-                self.announce_death(now, key, &flight.event, (reason, flight.attempt));
+                self.announce_death(now, key, &flight.event, (reason, flight.tries.made));
                 if let Some(reason) = disable.filter(|_| counts) {
                     self.give_up(now, key, reason, announce);
                 }
@@ -91,7 +92,7 @@ impl Shard {
         }
         let attempt = Attempt {
             seq,
-            number: flight.attempt,
+            number: flight.tries.made,
             trigger: flight.trigger,
             started_at: outcome.started_at,
             duration_ms: u32::try_from(outcome.duration.as_millis()).unwrap_or(u32::MAX),

@@ -22,6 +22,8 @@ pub enum Read {
     Heads { worker: usize, subscription: SubscriptionKey, serial: u64, after: Option<RetryKey> },
     /// How much `subscription` wants from `from` to `through`, both inclusive.
     Backlog { worker: usize, subscription: Arc<Subscription>, from: Seq, through: Seq },
+    /// What the store has of these deliveries of one subscription, at most [`PAGE_EVENTS_MAX`].
+    Replay { worker: usize, subscription: Arc<Subscription>, seqs: Vec<Seq> },
     /// The events at these places; at least one, and no more than a page brings.
     Bodies { worker: usize, wanted: Vec<(SubscriptionKey, Seq)> },
 }
@@ -69,6 +71,30 @@ pub struct RetryPage {
     pub until: UnixMillis,
     /// Where to go on inside the asked window; `None` where it is done.
     pub next: Option<RetryKey>,
+}
+
+/// What is known of deliveries that are to be made again.
+#[derive(Debug)]
+pub struct ReplayPage {
+    pub subscription: SubscriptionKey,
+    pub found: Vec<(Seq, Known)>,
+}
+
+/// What the store has of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The event is not in the log.
+    Gone,
+    /// The subscription did not want it when the log took it.
+    Unwanted,
+    Delivery {
+        accepted_at: UnixMillis,
+        /// The newest attempt's number; 0 where none is kept.
+        attempts: u16,
+        /// Its waiting retry.
+        row: Option<RetryRow>,
+        dead: bool,
+    },
 }
 
 /// An event that was asked for by its place.

@@ -14,6 +14,7 @@ use super::flight::{Flight, FlightId, Flights};
 use super::journal::Journal;
 use super::lane::{Cursor, Lane};
 use super::pages::Read;
+use super::replays::{Replayed, Replays};
 use super::retries::RetryWindow;
 use super::room::retries_max;
 use super::turns::{HostKey, HostOptions, QUANTUM, Start, Turns};
@@ -21,7 +22,7 @@ use super::watermark::Watermark;
 use crate::model::subscription::DisabledReason;
 use crate::model::{Event, HostRules, Mono, Now, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis};
 use crate::route::Index;
-use crate::settle::{RetryPolicy, Settlement};
+use crate::settle::{RetryPolicy, Settlement, Tries};
 
 /// What a shard is set up with.
 #[derive(Clone, Debug)]
@@ -78,6 +79,8 @@ pub enum Action {
     Disable { key: SubscriptionKey, version: u64, reason: DisabledReason, announce: bool },
     /// A subscription that was announced as disabled delivers again.
     Recovered(SubscriptionKey),
+    /// What was asked for by hand is written down, as far as there was anything to write.
+    Replayed(Replayed),
 }
 
 /// How the shard gets at the log.
@@ -127,6 +130,7 @@ pub struct Shard {
     pub(super) counted: bool,
     /// Searches for heads so far.
     pub(super) searches: u64,
+    pub(super) replays: Replays,
     pub(super) stopping: bool,
     pub(super) touched: Vec<SubscriptionKey>,
     /// Wall time of the last `handle_timeout`.
@@ -178,6 +182,7 @@ impl Shard {
             counting: false,
             counted: false,
             searches: 0,
+            replays: Replays::default(),
             stopping: false,
             touched: Vec::new(),
             wall: UnixMillis(0),
@@ -219,6 +224,7 @@ impl Shard {
             self.wake_hosts(now);
             self.wake_retries(now);
             self.read_on();
+            self.replay_on();
         }
     }
 
@@ -288,20 +294,20 @@ impl Shard {
             return None;
         }
         lane.credit -= cost;
-        let (event, attempt, trigger, row) = if retry {
+        let (event, tries, trigger, row) = if retry {
             let ready = lane.retry_ready.pop_front()?;
             lane.retries_due = lane.retries_due.saturating_sub(1);
             lane.retry_bytes = lane.retry_bytes.saturating_sub(size);
             lane.fresh_streak = 0;
             lane.in_flight_retries += 1;
-            (ready.event, ready.row.attempts.saturating_add(1), ready.row.trigger, Some(ready.row.key))
+            (ready.event, ready.row.attempts.one_more(), ready.row.trigger, Some(ready.row.key))
         } else {
             let event = lane.fresh.pop_front()?;
             lane.fresh_bytes -= size.min(lane.fresh_bytes);
             self.queued_fresh = self.queued_fresh.saturating_sub(1);
             self.queued_fresh_bytes = self.queued_fresh_bytes.saturating_sub(size);
             lane.fresh_streak = lane.fresh_streak.saturating_add(1);
-            (event, 1, Trigger::Event, None)
+            (event, Tries::from(1), Trigger::Event, None)
         };
         self.queued = self.queued.saturating_sub(1);
         self.queued_bytes = self.queued_bytes.saturating_sub(size);
@@ -322,7 +328,7 @@ impl Shard {
             generation,
             version: subscription.version,
             event: Arc::clone(&event),
-            attempt,
+            tries,
             trigger,
             retry: row,
             deadline,
@@ -331,7 +337,7 @@ impl Shard {
         };
         let id = self.flights.insert(flight);
         self.refresh(key);
-        Some(Send { id, subscription, event, attempt, trigger, deadline })
+        Some(Send { id, subscription, event, attempt: tries.made, trigger, deadline })
     }
 
     /// What is to be written now. `force` hands over what there is without waiting for company.
@@ -357,6 +363,7 @@ impl Shard {
     pub fn handle_flushed(&mut self, serial: u64) {
         self.journal.flushed(serial, self.parked_reading > 0 || self.window.is_reading());
         self.retry_parked();
+        self.replay_on();
     }
 
     /// When to call `handle_timeout` and `poll_settlement` next if nothing else happens.

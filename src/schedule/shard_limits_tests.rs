@@ -45,7 +45,8 @@ fn serve(rig: &mut Rig, events: &[Arc<Event>], done: &HashSet<Seq>) -> Vec<Send>
             | Action::Cancel(_)
             | Action::CaughtUp(_)
             | Action::Disable { .. }
-            | Action::Recovered(_) => {}
+            | Action::Recovered(_)
+            | Action::Replayed(_) => {}
         }
     }
     sends
@@ -179,7 +180,8 @@ fn serve_bodies(rig: &mut Rig, events: &[Arc<Event>]) -> Vec<Send> {
             | Action::Cancel(_)
             | Action::CaughtUp(_)
             | Action::Disable { .. }
-            | Action::Recovered(_) => {}
+            | Action::Recovered(_)
+            | Action::Replayed(_) => {}
         }
     }
     sends

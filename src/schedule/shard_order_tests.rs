@@ -134,7 +134,7 @@ fn in_order_goes_by_seq_however_many_wait() {
     // Due in the opposite order, and more than a lane remembers.
     let row = |seq: u64| RetryRow {
         key: RetryKey { due: UnixMillis(900_000 - seq), subscription: SubscriptionKey(1), seq: Seq(seq) },
-        attempts: 1,
+        attempts: 1.into(),
         accepted_at: UnixMillis(1),
         trigger: Trigger::Retry,
     };
@@ -186,7 +186,8 @@ fn in_order_goes_by_seq_however_many_wait() {
             | Action::Cancel(_)
             | Action::CaughtUp(_)
             | Action::Disable { .. }
-            | Action::Recovered(_) => {}
+            | Action::Recovered(_)
+            | Action::Replayed(_) => {}
         }
         if sent.len() == 701 {
             break;

@@ -19,7 +19,7 @@ fn asked_of_parked(rig: &mut Rig) -> Vec<(u64, Option<RetryKey>)> {
 fn retry_row(key: u64, due: u64, seq: u64) -> RetryRow {
     RetryRow {
         key: RetryKey { due: UnixMillis(due), subscription: SubscriptionKey(key), seq: Seq(seq) },
-        attempts: 1,
+        attempts: 1.into(),
         accepted_at: UnixMillis(1),
         trigger: Trigger::Retry,
     }
@@ -93,7 +93,8 @@ fn serve_retries(rig: &mut Rig, events: &[Arc<Event>], rows: &mut Vec<RetryRow>)
             | Action::Cancel(_)
             | Action::CaughtUp(_)
             | Action::Disable { .. }
-            | Action::Recovered(_) => {}
+            | Action::Recovered(_)
+            | Action::Replayed(_) => {}
         }
     }
     if let Some(settlement) = rig.shard.poll_settlement(rig.now, true) {

@@ -177,7 +177,8 @@ fn a_full_lane_lags_and_goes_on_from_the_log() {
                 | Action::Cancel(_)
                 | Action::CaughtUp(_)
                 | Action::Disable { .. }
-                | Action::Recovered(_) => {}
+                | Action::Recovered(_)
+                | Action::Replayed(_) => {}
             }
         }
         assert!(!sends.is_empty() || asked.is_some());

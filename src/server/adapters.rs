@@ -1,22 +1,31 @@
 //! The log, as ingest and the admin port see it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam::channel::{Sender, TrySendError};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::admin::{BoxFuture, Changes, EventsPage, EventsQuery, Queries, QueryError};
+use crate::admin::{
+    BoxFuture, Changes, Checkpoints, EventsPage, EventsQuery, Lasts, Place, Queries, QueryError,
+    StandingQuery,
+};
 use crate::ingest::{Access, Append, Authorize};
 use crate::log::api::{Appended, Refused, Request};
 use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
 use crate::log::rollups::Span;
 use crate::log::store::Store;
-use crate::model::{AccountKey, Attempt, Event, EventId, NewEvent, Rollup, Seq, SubscriptionKey, UnixMillis};
-use crate::registry::{Change, ChangeError, Changed, Registry, TokenDigest};
+use crate::model::{
+    AccountKey, Attempt, Event, EventId, NewEvent, Rollup, Seq, Subscription, SubscriptionKey, UnixMillis,
+};
+use crate::recover::Scope;
+use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
 use crate::rt::clock;
 
+/// Deliveries that one look for them finds at most.
+const MATCHING_AT_ONCE: usize = 1024;
 /// Changes of the configuration that wait for the log at most.
 const CHANGES_MAX: usize = 64;
 
@@ -30,7 +39,7 @@ impl WriterAppend {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
-fn refused<T>(error: TrySendError<T>) -> Refused {
+pub(super) fn refused<T>(error: TrySendError<T>) -> Refused {
     match error {
         TrySendError::Full(_) => Refused::QueueFull,
         TrySendError::Disconnected(_) => Refused::Stopping,
@@ -60,7 +69,7 @@ impl WriterChanges {
 }
 
 impl Changes for WriterChanges {
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>> {
         Box::pin(async move {
             let _place = self.places.try_acquire().map_err(|_| ChangeError::Store(Refused::QueueFull))?;
             let (reply, answer) = oneshot::channel();
@@ -85,7 +94,12 @@ fn unreadable(error: &StoreError) -> QueryError {
 
 impl Queries for LogQueries {
     fn events(&self, query: &EventsQuery) -> Result<EventsPage, QueryError> {
-        let filter = EventFilter { types: Some(query.types), since: query.since, until: query.until };
+        let filter = EventFilter {
+            types: Some(query.types),
+            since: query.since,
+            until: query.until,
+            from: query.from,
+        };
         let page = self
             .0
             .account_events(query.account, query.below, query.limit, &filter)
@@ -111,8 +125,65 @@ impl Queries for LogQueries {
         Ok(found.into_iter().map(|(span, rollup)| (span.begins_at(), rollup)).collect())
     }
 
+    fn matching(
+        &self,
+        subscription: &Subscription,
+        scope: &Scope,
+        from: Seq,
+    ) -> Result<(usize, Option<Seq>), QueryError> {
+        let range = (from, self.0.head());
+        let found = self.0.candidates(subscription, scope, range, MATCHING_AT_ONCE);
+        let found = found.map_err(|error| unreadable(&error))?;
+        Ok((found.seqs.len(), found.next))
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        self.0.audit(query).map_err(|error| unreadable(&error))
+    }
+
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
+        self.0.registry_row(key).map_err(|error| unreadable(&error))
+    }
+
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         self.0.attempts(subscription, seq).map_err(|error| unreadable(&error))
+    }
+
+    fn last_attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Lasts, QueryError> {
+        self.0.last_attempts(subscription, seq).map_err(|error| unreadable(&error))
+    }
+
+    fn due(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Option<UnixMillis>, QueryError> {
+        self.0.due(subscription, seq).map_err(|error| unreadable(&error))
+    }
+
+    fn standing(&self, query: &StandingQuery<'_>) -> Result<Vec<Place>, QueryError> {
+        let times = (query.since, query.until);
+        self.0
+            .standing(query.standing, query.subscriptions, query.after, times, query.limit)
+            .map_err(|error| unreadable(&error))
+    }
+
+    fn first_pending(&self, subscriptions: &[SubscriptionKey]) -> Result<Seq, QueryError> {
+        self.0.first_pending(subscriptions).map_err(|error| unreadable(&error))
+    }
+}
+
+pub struct StoreCheckpoints(Arc<Store>);
+
+impl StoreCheckpoints {
+    pub fn new(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+}
+
+impl Checkpoints for StoreCheckpoints {
+    fn make(&self) -> Result<(PathBuf, Seq), QueryError> {
+        self.0.checkpoint().map_err(|error| unreadable(&error))
+    }
+
+    fn drop(&self) -> Result<(), QueryError> {
+        self.0.drop_checkpoint().map_err(|error| unreadable(&error))
     }
 }
 

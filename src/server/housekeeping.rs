@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 
 use super::board::Board;
+use super::recover::Table;
 use crate::admin::Readiness;
 use crate::log::stats::LogStats;
 use crate::model::Mono;
@@ -24,6 +25,7 @@ const TICK_RECOVERING: Duration = Duration::from_millis(50);
 pub struct Parts {
     pub stats: Arc<LogStats>,
     pub board: Arc<Board>,
+    pub jobs: Arc<Table>,
     pub registry: Arc<RwLock<Registry>>,
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub readiness: Arc<Readiness>,
@@ -88,6 +90,7 @@ impl Parts {
         let now = clock::now().wall;
         let oldest = self.board.oldest().map_or(0.0, |at| now.since(at).as_secs_f64());
         self.control.oldest_undelivered.set(oldest);
+        self.control.recover_jobs.set(gauge(self.jobs.open()));
         let unwell = self.board.unwell();
         let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
         self.control.accounts.set(gauge(registry.account_count() as u64));

@@ -13,6 +13,8 @@ mod housekeeping;
 mod key_file;
 mod observers;
 mod options;
+mod recover;
+mod replays;
 mod token;
 mod types;
 
@@ -25,6 +27,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use self::key_file::KeyFileError;
+pub use self::key_file::path as key_path;
+pub use self::options::STORE_DIRECTORY;
 use crate::admin::{self, Admin, AdminError, Operator, Readiness};
 use crate::config::Config;
 use crate::ingest;
@@ -85,6 +89,7 @@ pub struct Server {
     admin_stop: oneshot::Sender<()>,
     admin: JoinHandle<Result<(), AdminError>>,
     housekeeping: housekeeping::Housekeeping,
+    recoverer: recover::Recoverer,
     workers: Vec<JoinHandle<()>>,
     mailboxes: Vec<Arc<Mailbox>>,
     readers: Readers,
@@ -112,6 +117,8 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let admin_address = bound.address;
     let log_options = options::log(config);
     let opened = recovery::open(&log_options)?;
+    // One that a backup has left behind would hold on to files that the store drops.
+    opened.store.drop_checkpoint()?;
     let telemetry = Arc::new(Telemetry::install(env!("CARGO_PKG_VERSION"))?);
     let catalogue = Arc::new(types::catalogue(data_dir, &config.event_types)?);
     let token = token::operator_token(data_dir)?;
@@ -136,6 +143,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let store = Arc::clone(&opened.store);
     let stats = Arc::clone(store.stats());
     let live = Arc::new(admin::Live::default());
+    let jobs = Arc::new(recover::Table::new(store.jobs()?));
     let writer = writer::start(WriterParts {
         store: Arc::clone(&store),
         state: opened.state,
@@ -143,7 +151,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         registry: Arc::clone(&registry),
         index: Arc::clone(&index),
         outboxes: outboxes.clone(),
-        observer: Box::new(observers::LogObserver::new(Arc::clone(&live))),
+        observer: Box::new(observers::LogObserver::new(Arc::clone(&live), Arc::clone(&jobs))),
     })?;
     let (reads, readers) = reader::start(&store, &index, &outboxes)?;
 
@@ -184,14 +192,24 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         threads.push(worker::spawn(worker, shard).map_err(ServerError::Thread)?);
     }
 
+    let replays = Arc::new(replays::WorkerReplays::new(Arc::clone(&index), outboxes));
+    let recoverer =
+        recover::start(Arc::clone(&jobs), Arc::clone(&store), writer.requests(), Arc::clone(&replays))
+            .map_err(ServerError::Thread)?;
     let admin = Arc::new(Admin {
         sessions: admin::Sessions::default(),
+        in_work: admin::InWork::default(),
+        limits: options::limits(config),
+        frames: admin::Frames::new(config.admin.frame_ancestors.iter().map(|origin| origin.0.as_str())),
         operator: Operator::new(token.as_str()),
         registry: Arc::clone(&registry),
         catalogue: Arc::clone(&catalogue),
         changes: Arc::new(adapters::WriterChanges::new(writer.requests())),
         queries: Arc::new(adapters::LogQueries::new(Arc::clone(&store))),
+        checkpoints: Arc::new(adapters::StoreCheckpoints::new(Arc::clone(&store))),
         healths: Arc::clone(&board) as Arc<dyn admin::Healths>,
+        replays,
+        jobs: Arc::new(recover::JobDesk::new(Arc::clone(&jobs), writer.requests(), Arc::clone(&store))),
         live,
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
@@ -217,6 +235,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let housekeeping = housekeeping::start(housekeeping::Parts {
         stats,
         board,
+        jobs: Arc::clone(&jobs),
         registry,
         mailboxes: mailboxes.clone(),
         readiness: Arc::clone(&readiness),
@@ -230,6 +249,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         admin_stop,
         admin: admin_thread,
         housekeeping,
+        recoverer,
         workers: threads,
         mailboxes,
         readers,
@@ -287,6 +307,7 @@ impl Server {
     pub fn stop(self) -> bool {
         self.readiness.set_stopping();
         self.ingest.stop(INGEST_GRACE);
+        self.recoverer.stop();
         for mailbox in &self.mailboxes {
             mailbox.input(Input::Stop);
             mailbox.wake();

@@ -14,15 +14,17 @@ use crate::telemetry::handles::{FAMILIES, IngestMetrics, LogMetrics, SendMetrics
 use crate::worker::{Observer, Report};
 
 use super::board::Board;
+use super::recover::Table;
 
 pub struct LogObserver {
     metrics: LogMetrics,
     live: Arc<Live>,
+    jobs: Arc<Table>,
 }
 
 impl LogObserver {
-    pub fn new(live: Arc<Live>) -> Self {
-        Self { metrics: LogMetrics::new(), live }
+    pub fn new(live: Arc<Live>, jobs: Arc<Table>) -> Self {
+        Self { metrics: LogMetrics::new(), live, jobs }
     }
 }
 
@@ -34,6 +36,7 @@ impl LogObserverTrait for LogObserver {
     }
 
     fn settled(&mut self, attempts: Vec<(SubscriptionKey, Attempt)>, accepted: Vec<UnixMillis>) {
+        self.jobs.attempted(&attempts);
         self.live.tell(attempts, accepted);
     }
 }

@@ -24,7 +24,7 @@ const IN_FLIGHT_MAX: usize = 4096;
 /// Bytes of bodies that one worker has in flight at most: what its sockets may have to hold.
 const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
 /// The store, inside the data directory.
-const STORE_DIRECTORY: &str = "store";
+pub const STORE_DIRECTORY: &str = "store";
 
 pub fn workers(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -43,6 +43,7 @@ pub fn log(config: &Config) -> LogOptions {
             events: config.retention.events,
             attempts: config.retention.attempts,
             dead_letters: config.retention.dead_letters,
+            audit: config.retention.audit,
         },
         dedupe_window: config.retention.dedupe_window,
         ..LogOptions::new(config.data_dir.join(STORE_DIRECTORY))
@@ -148,4 +149,9 @@ pub fn ingest(config: &Config) -> IngestOptions {
             clock::wall,
         )
     }
+}
+
+/// What one client of the admin port may ask for.
+pub fn limits(config: &Config) -> crate::admin::Limits {
+    crate::admin::Limits::new(config.admin.requests_per_second, config.admin.burst)
 }

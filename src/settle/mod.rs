@@ -8,5 +8,5 @@ pub mod rows;
 pub mod verdict;
 
 pub use backoff::RetryPolicy;
-pub use rows::{DeadReason, DeadRow, Notice, Released, RetryKey, RetryRow, Settlement};
+pub use rows::{DeadReason, DeadRow, Notice, Released, RetryKey, RetryRow, Settlement, Tries};
 pub use verdict::{Verdict, verdict};

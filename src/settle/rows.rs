@@ -13,12 +13,63 @@ pub struct RetryKey {
     pub seq: Seq,
 }
 
+/// Attempts made so far at a delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    pub made: u16,
+    /// Of those, how many were made before it was last asked for by hand: the schedule begins behind them.
+    pub before: u16,
+}
+
+impl Tries {
+    /// It is asked for by hand after so many.
+    #[must_use]
+    pub fn anew(made: u16) -> Self {
+        Self { made, before: made }
+    }
+
+    #[must_use]
+    pub fn one_more(self) -> Self {
+        Self { made: self.made.saturating_add(1), ..self }
+    }
+
+    /// How many of them the schedule counts.
+    #[must_use]
+    pub fn counted(self) -> u16 {
+        self.made.saturating_sub(self.before)
+    }
+}
+
+impl From<u16> for Tries {
+    fn from(made: u16) -> Self {
+        Self { made, before: 0 }
+    }
+}
+
+/// One number in a row, which is that of attempts as long as nothing was asked for by hand.
+impl bincode::Encode for Tries {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        (u32::from(self.before) << 16 | u32::from(self.made)).encode(encoder)
+    }
+}
+
+impl<C> bincode::Decode<C> for Tries {
+    fn decode<D: bincode::de::Decoder<Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        let [before_high, before_low, made_high, made_low] = u32::decode(decoder)?.to_be_bytes();
+        let made = u16::from_be_bytes([made_high, made_low]);
+        Ok(Self { made, before: u16::from_be_bytes([before_high, before_low]) })
+    }
+}
+
+bincode::impl_borrow_decode!(Tries);
+
 /// A retry that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryRow {
     pub key: RetryKey,
-    /// Attempts made so far.
-    pub attempts: u16,
+    pub attempts: Tries,
     /// When the log took the event, for the age of what is undelivered.
     pub accepted_at: UnixMillis,
     /// What the next attempt will say made it.
@@ -77,7 +128,7 @@ pub struct Released {
     pub cursor: Seq,
 }
 
-/// What one worker wants written. Nothing in it needs an fsync of its own.
+/// What one worker wants written. It needs no fsync of its own, unless it says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     pub worker: usize,
@@ -95,11 +146,15 @@ pub struct Settlement {
     pub lagging_put: Vec<(SubscriptionKey, Seq)>,
     pub lagging_delete: Vec<SubscriptionKey>,
     pub dead_put: Vec<DeadRow>,
+    /// Asked for by hand; none of them is in `dead_put`, unless it died once more.
+    pub dead_delete: Vec<(SubscriptionKey, Seq)>,
     /// Since when a subscription has seen nothing but failure; `None` where it is over.
     pub failing: Vec<(SubscriptionKey, Option<UnixMillis>)>,
     /// Become events in the same write.
     pub notices: Vec<Notice>,
     pub released: Vec<Released>,
+    /// Somebody is told that it is written: it must survive a loss of power.
+    pub sync: bool,
 }
 
 impl Settlement {
@@ -112,6 +167,7 @@ impl Settlement {
             && self.lagging_put.is_empty()
             && self.lagging_delete.is_empty()
             && self.dead_put.is_empty()
+            && self.dead_delete.is_empty()
             && self.failing.is_empty()
             && self.notices.is_empty()
             && self.released.is_empty()

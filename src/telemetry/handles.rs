@@ -317,6 +317,7 @@ pub struct ControlMetrics {
     pub oldest_undelivered: Gauge,
     pub accounts: Gauge,
     pub subscriptions: Gauge,
+    pub recover_jobs: Gauge,
     requests: [Counter; STATUS_CLASSES.len()],
 }
 
@@ -333,6 +334,7 @@ impl ControlMetrics {
             oldest_undelivered: gauge(&n::OLDEST_UNDELIVERED, &[]),
             accounts: gauge(&n::ACCOUNTS, &[]),
             subscriptions: gauge(&n::SUBSCRIPTIONS, &[]),
+            recover_jobs: gauge(&n::RECOVER_JOBS, &[]),
             requests: STATUS_CLASSES.map(|class| counter(&n::ADMIN_REQUESTS, &[("status", class)])),
         }
     }

@@ -102,6 +102,7 @@ metrics_table! {
         "Connections to receivers: opened, reused by one more request, closed (and why).";
     // Control
     ACCOUNTS = "postrider_accounts", Kind::Gauge, [], "Accounts.";
+    RECOVER_JOBS = "postrider_recover_jobs", Kind::Gauge, [], "Recover jobs that are queued or running.";
     SUBSCRIPTIONS = "postrider_subscriptions", Kind::Gauge, [], "Subscriptions.";
     ADMIN_REQUESTS = "postrider_admin_requests_total", Kind::Counter, ["status"],
         "Requests to the admin API by class of status.";

@@ -6,6 +6,7 @@
 mod breakers;
 mod mailbox;
 mod observe;
+mod trials;
 mod turn;
 
 pub use mailbox::{COMMITS_BYTES_MAX, COMMITS_MAX, Mailbox};

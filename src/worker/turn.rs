@@ -13,18 +13,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Sender as Channel, TrySendError};
+use foldhash::HashMap;
 use monoio::{FusionDriver, RuntimeBuilder};
 use tokio::sync::oneshot;
 
 use super::breakers;
 use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
-use crate::log::api::{Input, Request};
+use super::trials::Trials;
+use crate::log::api::{Answered, AskedAgain, Input, Request};
 use crate::log::reader::ReaderHandle;
 use crate::model::{Mono, Outcome, Seq};
 use crate::registry::Change;
 use crate::rt::clock;
-use crate::schedule::{Action, FlightId, Read, Settled, Shard};
+use crate::schedule::{Action, FlightId, Read, Replay, Replayed, Settled, Shard};
 use crate::send::{CancelReason, Job, ResolverHandle, SendOptions, Sender};
 use crate::settle::Settlement;
 
@@ -34,6 +36,8 @@ const COMMITS_PER_TURN: usize = 16;
 const SENDS_PER_TURN: usize = 256;
 /// Requests that are started by one look at the clocks: together they take less than a millisecond.
 const SENDS_PER_LOOK: usize = 16;
+/// Requests for deliveries to be made again that wait at most.
+const REPLAYS_MAX: usize = 1024;
 /// How often a report is made.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before a full queue of the log is tried again.
@@ -64,6 +68,10 @@ pub struct Worker {
     head: Arc<AtomicU64>,
     shard: Shard,
     sender: Sender,
+    trials: Trials,
+    /// Who waits for the answer to what was asked for by hand.
+    replays: HashMap<u64, oneshot::Sender<Answered>>,
+    replay_count: u64,
     observer: Box<dyn Observer>,
     completions: Vec<(u64, Outcome)>,
     /// Could not be handed over yet, because the log's queues were full.
@@ -114,6 +122,9 @@ impl Worker {
             head: options.head,
             shard,
             sender: Sender::new(options.send, options.resolver),
+            trials: Trials::default(),
+            replays: HashMap::default(),
+            replay_count: 0,
             observer: options.observer,
             completions: Vec::new(),
             settlement: None,
@@ -171,6 +182,7 @@ impl Worker {
             self.shard.next_wake(clock::now()),
             ticked,
             queued,
+            self.trials.next_deadline(),
             self.stop_at_pending(),
             Some(self.report_at),
         ]
@@ -189,6 +201,9 @@ impl Worker {
             self.take_input(input);
         }
         let now = clock::mono();
+        for id in self.trials.expired(now) {
+            self.sender.cancel(id, CancelReason::Timeout);
+        }
         if !self.aborted && self.stop_at.is_some_and(|at| now >= at) {
             self.aborted = true;
             self.shard.handle_abort();
@@ -214,7 +229,20 @@ impl Worker {
             Input::Flushed { serial } => self.shard.handle_flushed(serial),
             Input::Live { after } => self.shard.handle_live(after),
             Input::Adopt(released) => self.shard.handle_adopt(&released),
+            Input::ReplayPage(page) => self.shard.handle_replay_page(now, &page),
+            Input::Replay(asked) => self.replay(asked),
+            Input::Test(test) => {
+                // Dropped where the engine stops: that is the answer.
+                if self.stop_at.is_none()
+                    && let Some(job) = self.trials.begin(test, now)
+                {
+                    self.sender.start(job);
+                }
+            }
             Input::Stop => {
+                for id in self.trials.give_up() {
+                    self.sender.cancel(id, CancelReason::Stopping);
+                }
                 self.shard.handle_stop();
                 self.stop_at.get_or_insert(now.mono + self.grace);
             }
@@ -229,6 +257,9 @@ impl Worker {
         self.sender.drain_completions(&mut completions);
         let now = clock::now();
         for (id, outcome) in completions.drain(..) {
+            if self.trials.ended(id, &outcome) {
+                continue;
+            }
             let error = outcome.error.as_ref().map(|error| error.kind);
             let duration = outcome.duration;
             let settled = self.shard.handle_outcome(now, FlightId(id), outcome);
@@ -303,16 +334,34 @@ impl Worker {
                     self.change(Change::Disable { key, version, reason, announce });
                 }
                 Action::Recovered(key) => self.change(Change::Recovered { key }),
+                Action::Replayed(Replayed { id, done }) => {
+                    if let Some(reply) = self.replays.remove(&id) {
+                        // Who asked may have gone: it is done all the same.
+                        let _ = reply.send(done);
+                    }
+                }
             }
         }
         self.hand_over();
         true
     }
 
+    /// Dropped where the engine stops: that is the answer.
+    fn replay(&mut self, asked: AskedAgain) {
+        let AskedAgain { subscription, seqs, trigger, reply } = asked;
+        if self.stop_at.is_some() || self.replays.len() >= REPLAYS_MAX {
+            return;
+        }
+        self.replay_count += 1;
+        let id = self.replay_count;
+        self.replays.insert(id, reply);
+        self.shard.handle_replay(Replay { id, subscription, seqs, trigger });
+    }
+
     /// Whoever else changed it first is as good: the answer is not waited for.
     fn change(&mut self, change: Change) {
         let (reply, _) = oneshot::channel();
-        self.requests.push(Request::Change { change, reply });
+        self.requests.push(Request::Change { change: change.into(), reply });
     }
 
     /// Hands to the log what it has room for. The rest waits here; its number is bounded by the shard.

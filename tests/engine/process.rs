@@ -176,6 +176,13 @@ impl Engine {
         self.child.wait().unwrap();
     }
 
+    /// Killed and started again, on the same directory.
+    pub fn restart(&mut self, dir: &Path, options: &Options) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        *self = Self::start(dir, options);
+    }
+
     /// Asks it to stop.
     pub fn ask_to_stop(&self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use postrider::model::{Attempt, Event, Seq, Subscription, SubscriptionKey, UnixMillis};
 use postrider::route::Index;
 use postrider::schedule::Read;
-use postrider::schedule::pages::{Backlog, Body, Found, HeadsPage, LogPage, RetryPage, SubscriptionPage};
+use postrider::schedule::pages::{
+    Backlog, Body, Found, HeadsPage, Known, LogPage, ReplayPage, RetryPage, SubscriptionPage,
+};
 use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
 
 #[derive(Clone)]
@@ -48,7 +50,11 @@ impl Disk {
     }
 
     pub fn settle(&mut self, settlement: Settlement) {
+        let sync = settlement.sync;
         self.write(Write::Settled(Arc::new(settlement)));
+        if sync {
+            self.synced = self.journal.len();
+        }
     }
 
     /// A run begins: every worker of it has a watermark from the start, and no other has one. Otherwise
@@ -98,6 +104,9 @@ impl Disk {
                         Some(since) => drop(self.failing.insert(*key, *since)),
                         None => drop(self.failing.remove(key)),
                     }
+                }
+                for pair in &settlement.dead_delete {
+                    self.dead.remove(pair);
                 }
                 for row in &settlement.dead_put {
                     self.dead.insert((row.subscription, row.seq), *row);
@@ -214,6 +223,35 @@ impl Disk {
         let mut wanted = self.from(from).take_while(|event| event.seq <= through).filter(open).peekable();
         let oldest_at = wanted.peek().map(|event| event.accepted_at);
         Backlog { subscription: subscription.key, from, events: wanted.count() as u64, oldest_at }
+    }
+
+    pub fn known(&self, subscription: &Subscription, seqs: &[Seq]) -> ReplayPage {
+        let key = subscription.key;
+        let known = |seq: Seq| {
+            let event = self.from(seq).next().filter(|event| event.seq == seq);
+            let Some(event) = event.filter(|event| event.account == subscription.account) else {
+                return Known::Gone;
+            };
+            let attempts =
+                self.attempts.get(&(key, seq)).and_then(|all| all.iter().map(|it| it.number).max());
+            if !subscription.wants(event.type_bit, seq) && attempts.is_none() {
+                return Known::Unwanted;
+            }
+            let mut rows =
+                self.retries.values().filter(|row| (row.key.subscription, row.key.seq) == (key, seq));
+            let row = rows.next().copied();
+            assert_eq!(rows.next(), None, "{key:?} {seq:?} has two rows");
+            Known::Delivery {
+                accepted_at: event.accepted_at,
+                attempts: attempts.unwrap_or_default(),
+                row,
+                dead: self.dead.contains_key(&(key, seq)),
+            }
+        };
+        let mut seqs = seqs.to_vec();
+        seqs.sort_unstable();
+        seqs.dedup();
+        ReplayPage { subscription: key, found: seqs.into_iter().map(|seq| (seq, known(seq))).collect() }
     }
 
     pub fn read_bodies(&self, wanted: &[(SubscriptionKey, Seq)]) -> Vec<Body> {

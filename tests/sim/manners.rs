@@ -78,6 +78,11 @@ impl Manners {
         }
     }
 
+    /// Somebody wants it now, whatever its receiver asked for.
+    pub fn asked_again(&mut self, pair: Pair) {
+        self.not_before.remove(&pair);
+    }
+
     /// It succeeded, or begins anew.
     pub fn well(&mut self, now: UnixMillis, key: SubscriptionKey) {
         self.well_at.insert(key, now);

@@ -14,8 +14,10 @@ use postrider::model::{
 use postrider::route::{Index, Placement};
 use postrider::schedule::breaker::sign;
 use postrider::schedule::order::{Census, holds_order};
-use postrider::schedule::pages::{Backlog, Body, HeadsPage, LogPage, RetryPage, SubscriptionPage};
-use postrider::schedule::{Action, FlightId, Options, Read, Settled, Shard};
+use postrider::schedule::pages::{
+    Backlog, Body, HeadsPage, LogPage, ReplayPage, RetryPage, SubscriptionPage,
+};
+use postrider::schedule::{Action, FlightId, Options, Read, Replay, Settled, Shard};
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
@@ -24,6 +26,7 @@ use crate::oracle::Oracle;
 use crate::rng::Rng;
 
 mod people;
+mod replays;
 mod weather;
 mod workers;
 mod writer;
@@ -74,6 +77,8 @@ enum In {
     Census(Arc<Census>),
     Heads(HeadsPage),
     Bodies(Vec<Body>),
+    Again(Replay),
+    Known(ReplayPage),
     Flushed(u64),
     Live(Seq),
     Adopt(Released),
@@ -110,6 +115,7 @@ enum Happening {
     Produce,
     Edit,
     Weather,
+    Replay,
     Crash,
 }
 
@@ -144,6 +150,9 @@ pub struct World {
     head: Seq,
     chaos_ms: u64,
     rules: Arc<HostRules>,
+    /// Requests for deliveries once more so far, and those that are not answered: of what, since when.
+    asked: u64,
+    replays: HashMap<u64, (SubscriptionKey, UnixMillis)>,
     /// What connections were last said to carry.
     capacities: HashMap<u64, u32>,
     pub oracle: Oracle,
@@ -207,6 +216,8 @@ impl World {
             head: Seq(0),
             chaos_ms: plan.chaos_ms,
             rules: rules(),
+            asked: 0,
+            replays: HashMap::new(),
             capacities: HashMap::new(),
             oracle: Oracle::new(plan.seed),
         };
@@ -214,7 +225,9 @@ impl World {
         for _ in 0..4 {
             world.ask(Ask::Change(Edit::Create));
         }
-        for happening in [Happening::Produce, Happening::Edit, Happening::Weather, Happening::Crash] {
+        for happening in
+            [Happening::Produce, Happening::Edit, Happening::Weather, Happening::Replay, Happening::Crash]
+        {
             let wait = 5 + world.rng.below(500);
             world.after(wait, happening);
         }
@@ -263,7 +276,11 @@ impl World {
             }
             let world_own = matches!(
                 happening,
-                Happening::Produce | Happening::Edit | Happening::Weather | Happening::Crash
+                Happening::Produce
+                    | Happening::Edit
+                    | Happening::Weather
+                    | Happening::Replay
+                    | Happening::Crash
             );
             if life == self.life || world_own {
                 self.happen(happening);
@@ -283,6 +300,7 @@ impl World {
             Happening::Produce => self.produce(),
             Happening::Edit => self.edit(),
             Happening::Weather => self.weather(),
+            Happening::Replay => self.replay(),
             Happening::Crash => self.crash(),
         }
     }

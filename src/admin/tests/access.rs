@@ -54,6 +54,8 @@ fn every_route_knows_who_may() {
         ("GET", "/api/v1/event-types/user.created".into(), None, [200; 5]),
         ("GET", "/api/v1/me".into(), None, [200; 5]),
         ("GET", "/api/v1/accounts".into(), None, operator_only),
+        ("GET", "/api/v1/audit".into(), None, operator_only),
+        ("GET", "/api/v1/accounts/acme/audit".into(), None, [200, 200, 403, 403, 404]),
         ("GET", "/api/v1/accounts/acme".into(), None, operator_only),
         ("PUT", "/api/v1/accounts/acme".into(), Some("{}"), operator_only),
         ("DELETE", "/api/v1/accounts/acme".into(), None, operator_only),
@@ -165,7 +167,7 @@ fn an_expired_token_opens_nothing() {
     let digest = crate::admin::auth::digest(text);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("starts");
     runtime
-        .block_on(bench.admin.changes.change(Change::CreateToken { account, draft, digest }))
+        .block_on(bench.admin.changes.change(Change::CreateToken { account, draft, digest }.into()))
         .expect("made");
     ask(&bench, text, "GET", "/api/v1/event-types", None).problem(401, "unauthorized");
 }

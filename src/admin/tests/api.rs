@@ -150,11 +150,11 @@ fn secrets_are_rotated() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let second = answer.json();
     assert_ne!(second["secret"], first["secret"]);
-    assert_eq!(second["previousExpiresAt"], "2026-11-24T14:49:00.002Z", "{second}");
+    assert_eq!(second["previousExpiresAt"], "2026-11-24T14:49:00.003Z", "{second}");
     assert_eq!(bench.get(&secret), second);
     assert_eq!(bench.get(&path(&sub))["version"], 2);
     let short = bench.call("POST", &rotate, Some(&json!({"overlapSeconds": 1}))).json();
-    assert_eq!(short["previousExpiresAt"], "2026-11-23T14:49:01.003Z");
+    assert_eq!(short["previousExpiresAt"], "2026-11-23T14:49:01.005Z");
     let third = bench.call("POST", &rotate, Some(&json!({"overlapSeconds": 0}))).json();
     assert_ne!(third["secret"], second["secret"]);
     assert_eq!(third["previousExpiresAt"], Value::Null);

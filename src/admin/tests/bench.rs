@@ -12,14 +12,20 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::admin::{
-    Admin, AdminError, BoxFuture, Changes, EventsPage, EventsQuery, Health, Healths, Operator, Queries,
-    QueryError, Readiness, Sessions, bind, start,
+    Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Frames, Health, Healths, InWork,
+    JobError, Jobs, Lasts, Limits, Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays,
+    Sessions, Standing, StandingQuery, bind, start,
 };
 use crate::model::{
-    AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Event, EventId, Mono, OnBlocked, Ordering,
-    Refused, Rollup, Seq, SignatureScheme, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Disposition, Event, EventId, Mono,
+    OnBlocked, Ordering, Outcome, Refused, Rollup, Seq, SignatureScheme, Subscription, SubscriptionKey,
+    UnixMillis,
 };
-use crate::registry::{Change, ChangeError, Changed, Registry, RegistryOptions, Vault};
+use crate::recover::{Job, JobId, Scope};
+use crate::registry::{
+    Asked, AuditPage, AuditQuery, ChangeError, Changed, KeyValue, OrderedRows, Registry, RegistryOptions,
+    Vault, audit_page,
+};
 use crate::telemetry::handles::ControlMetrics;
 use crate::telemetry::tests::local;
 
@@ -27,16 +33,20 @@ pub const TOKEN: &str = "prt_operator";
 /// Changes are made in the milliseconds after this; whoever asks for the time is told a second later.
 pub const STARTED_AT: u64 = 1_795_445_340_000;
 
+/// What the store would have of the registry.
+type Rows = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
+
 /// The registry without a store behind it: what is planned is installed at once.
 pub struct Memory {
     registry: Arc<RwLock<Registry>>,
     /// Events made so far, and a number that makes ids differ.
     state: Mutex<(u64, u64)>,
     pub refusing: Mutex<Option<Refused>>,
+    rows: Rows,
 }
 
 impl Memory {
-    fn plan(&self, change: Change) -> Result<Changed, ChangeError> {
+    fn plan(&self, change: Asked) -> Result<Changed, ChangeError> {
         if let Some(refused) = self.refusing.lock().expect("lock").clone() {
             return Err(refused.into());
         }
@@ -50,12 +60,19 @@ impl Memory {
         let mut registry = self.registry.write().expect("lock");
         let now = UnixMillis(STARTED_AT + turn);
         let plan = registry.plan(change, Seq(head + 1), Seq(0), now, random)?;
+        let mut rows = self.rows.lock().expect("lock");
+        for row in plan.rows() {
+            match &row.value {
+                Some(value) => rows.insert(row.key.clone(), value.clone()),
+                None => rows.remove(&row.key),
+            };
+        }
         Ok(registry.install(plan))
     }
 }
 
 impl Changes for Memory {
-    fn change(&self, change: Change) -> BoxFuture<'_, Result<Changed, ChangeError>> {
+    fn change(&self, change: Asked) -> BoxFuture<'_, Result<Changed, ChangeError>> {
         Box::pin(async move { self.plan(change) })
     }
 }
@@ -68,6 +85,18 @@ pub struct Shelf {
     pub rollups: Mutex<Vec<(UnixMillis, Rollup)>>,
     /// Attempts asked for.
     pub asked: Mutex<usize>,
+    rows: Rows,
+}
+
+struct Ordered<'r>(&'r BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl OrderedRows for Ordered<'_> {
+    type Error = std::convert::Infallible;
+
+    fn at_or_below(&mut self, key: &[u8]) -> Result<Option<KeyValue>, Self::Error> {
+        let row = self.0.range(..=key.to_vec()).next_back();
+        Ok(row.map(|(key, value)| (key.clone(), value.clone())))
+    }
 }
 
 impl Queries for Shelf {
@@ -111,9 +140,56 @@ impl Queries for Shelf {
         Ok(rollups.iter().filter(|(at, _)| range.0 <= *at && *at < range.1).copied().collect())
     }
 
+    fn matching(&self, _: &Subscription, _: &Scope, _: Seq) -> Result<(usize, Option<Seq>), QueryError> {
+        Ok((0, None))
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, QueryError> {
+        let rows = self.rows.lock().expect("lock");
+        let Ok(page) = audit_page(&mut Ordered(&rows), query);
+        Ok(page)
+    }
+
+    fn registry_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
+        Ok(self.rows.lock().expect("lock").get(key).cloned())
+    }
+
     fn attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Vec<Attempt>, QueryError> {
         *self.asked.lock().expect("lock") += 1;
         Ok(self.attempts.lock().expect("lock").get(&(subscription, seq)).cloned().unwrap_or_default())
+    }
+
+    fn last_attempts(&self, subscription: SubscriptionKey, seq: Seq) -> Result<Lasts, QueryError> {
+        *self.asked.lock().expect("lock") += 1;
+        let (from, through) = (Seq(seq.0 & !255), Seq(seq.0 | 255));
+        let attempts = self.attempts.lock().expect("lock");
+        let bucket = attempts.range((subscription, from)..=(subscription, through));
+        let of = bucket.filter_map(|((_, seq), all)| Some((*seq, all.last()?.into()))).collect();
+        Ok(Lasts { from, through, of })
+    }
+
+    fn due(&self, _: SubscriptionKey, _: Seq) -> Result<Option<UnixMillis>, QueryError> {
+        Ok(None)
+    }
+
+    fn standing(&self, query: &StandingQuery<'_>) -> Result<Vec<Place>, QueryError> {
+        let attempts = self.attempts.lock().expect("lock");
+        let stands = |attempt: &Attempt| match query.standing {
+            Standing::Dead => attempt.disposition == Disposition::Dead,
+            Standing::Retrying => matches!(attempt.disposition, Disposition::Retry(_)),
+        };
+        let found = attempts.iter().filter(|(_, all)| all.last().is_some_and(stands));
+        let mut places: Vec<Place> = found.map(|((key, seq), _)| (*seq, *key)).collect();
+        places.retain(|(_, key)| query.subscriptions.contains(key));
+        places.sort_by_key(|(seq, key)| (std::cmp::Reverse(*seq), *key));
+        let order = |(seq, key): Place| (std::cmp::Reverse(seq), key);
+        places.retain(|place| query.after.is_none_or(|after| order(*place) > order(after)));
+        places.truncate(query.limit);
+        Ok(places)
+    }
+
+    fn first_pending(&self, _: &[SubscriptionKey]) -> Result<Seq, QueryError> {
+        Ok(Seq(0))
     }
 }
 
@@ -122,6 +198,51 @@ struct Well;
 impl Healths for Well {
     fn health(&self, _: SubscriptionKey) -> Health {
         Health::default()
+    }
+}
+
+impl crate::admin::Checkpoints for Well {
+    fn make(&self) -> Result<(std::path::PathBuf, Seq), QueryError> {
+        Ok(("/data/checkpoint".into(), Seq(7)))
+    }
+
+    fn drop(&self) -> Result<(), QueryError> {
+        Ok(())
+    }
+}
+
+/// Workers that have stopped.
+impl Replays for Well {
+    fn test(
+        &self,
+        _: Arc<Subscription>,
+        _: Arc<Event>,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Outcome, ReplayError>> {
+        Box::pin(async { Err(ReplayError::Stopping) })
+    }
+
+    fn resend(&self, _: SubscriptionKey, _: Seq) -> BoxFuture<'_, Result<Again, ReplayError>> {
+        Box::pin(async { Err(ReplayError::Stopping) })
+    }
+}
+
+/// No job was ever begun.
+impl Jobs for Well {
+    fn start(&self, _: Scope) -> BoxFuture<'_, Result<Job, JobError>> {
+        Box::pin(async { Err(JobError::Refused(Refused::Stopping)) })
+    }
+
+    fn of(&self, _: AccountKey) -> Vec<Job> {
+        Vec::new()
+    }
+
+    fn get(&self, _: AccountKey, _: JobId) -> Option<Job> {
+        None
+    }
+
+    fn cancel(&self, _: AccountKey, _: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 
@@ -136,6 +257,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::with(0, Frames::default())
+    }
+
+    /// With a limit to each token's requests (0: none), and pages that may show the console.
+    pub fn with(per_second: u32, frames: Frames) -> Self {
         let catalogue = Arc::new(Catalogue::builtin());
         let delivery = DeliveryOptions {
             timeout: Duration::from_secs(15),
@@ -156,17 +282,24 @@ impl Bench {
             registry: Arc::clone(&registry),
             state: Mutex::new((0, 0)),
             refusing: Mutex::new(None),
+            rows: Arc::default(),
         });
-        let shelf = Arc::new(Shelf::default());
+        let shelf = Arc::new(Shelf { rows: Arc::clone(&memory.rows), ..Shelf::default() });
         let (telemetry, metrics) = local(ControlMetrics::new);
         let admin = Arc::new(Admin {
             operator: Operator::new(TOKEN),
             sessions: Sessions::default(),
+            in_work: InWork::default(),
+            limits: Limits::new(per_second, 100),
+            frames,
             registry,
             catalogue,
             changes: Arc::clone(&memory) as Arc<_>,
             queries: Arc::clone(&shelf) as Arc<_>,
+            checkpoints: Arc::new(Well),
             healths: Arc::new(Well),
+            replays: Arc::new(Well),
+            jobs: Arc::new(Well),
             live: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::bench::{Answer, Bench, TOKEN};
+use crate::admin::Frames;
 
 fn anonymous(
     bench: &Bench,
@@ -105,4 +106,49 @@ fn a_session_ends_with_its_token_and_programs_have_none() {
     let id = person["id"].as_str().expect("an id");
     assert_eq!(bench.call("DELETE", &format!("{tokens}/{id}"), None).status, 204);
     me().problem(401, "unauthorized");
+}
+
+#[test]
+fn another_sites_page_changes_nothing() {
+    let bench = Bench::new();
+    let cookie = sign_in(&bench, TOKEN).header("set-cookie").expect("a cookie").to_owned();
+    let cookie = cookie.split(';').next().expect("a pair");
+    let put = |more: (&str, &str)| {
+        let headers = [("cookie", cookie), ("x-postrider-console", "1"), more];
+        anonymous(&bench, "PUT", "/api/v1/accounts/acme", &headers, Some("{}"))
+    };
+    for other in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "http://y")] {
+        put(other).problem(403, "cross_site");
+    }
+    // The client of these tests says `host: x`.
+    assert_eq!(put(("sec-fetch-site", "same-origin")).status, 201);
+    assert_eq!(put(("origin", "http://x")).status, 200);
+    let body = json!({ "token": TOKEN }).to_string();
+    let begin = |more| anonymous(&bench, "POST", "/console/session", &[more], Some(&body));
+    begin(("origin", "http://y")).problem(403, "cross_site");
+    // A token of one's own says enough.
+    let headers = [("sec-fetch-site", "cross-site")];
+    assert_eq!(bench.request("PUT", "/api/v1/accounts/acme", &headers, Some("{}")).status, 200);
+}
+
+#[test]
+fn the_cookie_is_as_the_way_it_came() {
+    let body = json!({ "token": TOKEN }).to_string();
+    let frames = || Frames::new(["https://platform.example"].into_iter());
+    for (frames, proto, want) in [
+        (Frames::default(), "http", "HttpOnly; SameSite=Strict"),
+        (Frames::default(), "https", "HttpOnly; Secure; SameSite=Strict"),
+        (frames(), "http", "HttpOnly; SameSite=Strict"),
+        (frames(), "https", "HttpOnly; Secure; SameSite=None; Partitioned"),
+    ] {
+        let bench = Bench::with(0, frames);
+        let answer =
+            anonymous(&bench, "POST", "/console/session", &[("x-forwarded-proto", proto)], Some(&body));
+        let set = answer.header("set-cookie").expect("a cookie");
+        assert!(set.ends_with(want), "{set}");
+    }
+    let page = anonymous(&Bench::with(0, frames()), "GET", "/console/", &[], None);
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.ends_with("frame-ancestors 'self' https://platform.example"), "{policy}");
+    assert_eq!(page.header("x-frame-options"), None);
 }

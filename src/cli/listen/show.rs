@@ -5,15 +5,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::cli::pretty::pretty;
+use crate::cli::text::{body_lines, word};
 use crate::model::UnixMillis;
-
-/// Characters of a body that are shown.
-const SHOWN_LEN_MAX: usize = 4096;
-/// Lines of a body that are shown.
-const SHOWN_LINES_MAX: usize = 60;
-/// Characters of a name, an id or a path that are shown.
-const WORD_LEN_MAX: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signature {
@@ -78,29 +71,6 @@ impl fmt::Display for Delivery<'_> {
     }
 }
 
-fn word(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(WORD_LEN_MAX).collect()
-}
-
-fn body_lines(body: &[u8]) -> Vec<String> {
-    // A character has four bytes at most: what is cut off here would not be shown anyway.
-    let head = body.get(..SHOWN_LEN_MAX * 4).unwrap_or(body);
-    let text = String::from_utf8_lossy(head);
-    let is_json = matches!(body.first(), Some(b'{' | b'['));
-    let text = if is_json { pretty(&text) } else { text.into_owned() };
-    let shown: String = text.chars().take(SHOWN_LEN_MAX).collect();
-    let mut lines: Vec<String> = shown
-        .lines()
-        .take(SHOWN_LINES_MAX)
-        .map(|line| line.chars().filter(|c| !c.is_control()).collect())
-        .collect();
-    let whole = head.len() == body.len() && shown.len() == text.len();
-    if !whole || shown.lines().nth(SHOWN_LINES_MAX).is_some() {
-        lines.push("…".to_owned());
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,16 +105,5 @@ mod tests {
                 "    a[2Jb\n    c\n"
             ),
         );
-    }
-
-    #[test]
-    fn what_is_shown_is_bounded() {
-        assert!(body_lines(b"").is_empty());
-        assert_eq!(body_lines("x\n".repeat(SHOWN_LINES_MAX).as_bytes()).len(), SHOWN_LINES_MAX);
-        let many = body_lines("x\n".repeat(SHOWN_LINES_MAX + 1).as_bytes());
-        assert_eq!((many.len(), many[SHOWN_LINES_MAX].as_str()), (SHOWN_LINES_MAX + 1, "…"));
-        let long = body_lines("ü".repeat(100_000).as_bytes());
-        assert_eq!((long.len(), long[0].chars().count(), long[1].as_str()), (2, SHOWN_LEN_MAX, "…"));
-        assert!(body_lines("[".repeat(100_000).as_bytes()).len() <= SHOWN_LINES_MAX + 1);
     }
 }

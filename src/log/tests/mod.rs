@@ -12,10 +12,12 @@ mod announcing;
 mod appending;
 mod charting;
 mod failing;
+mod listing;
 mod reading;
 mod reopening;
 mod retaining;
 mod undelivered;
+mod verifying;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -245,7 +247,7 @@ impl Rig {
     }
 
     fn change(&self, change: Change) -> Changed {
-        self.ask(|reply| Request::Change { change, reply }).expect("is made")
+        self.ask(|reply| Request::Change { change: change.into(), reply }).expect("is made")
     }
 
     fn settle(&self, settlement: Settlement) {

@@ -9,7 +9,7 @@ use crate::settle::{DeadReason, DeadRow, Released, RetryKey, RetryRow};
 fn retry(due: u64, subscription: SubscriptionKey, seq: u64) -> RetryRow {
     RetryRow {
         key: RetryKey { due: UnixMillis(due), subscription, seq: Seq(seq) },
-        attempts: 2,
+        attempts: 2.into(),
         accepted_at: UnixMillis(5),
         trigger: Trigger::Retry,
     }
@@ -133,6 +133,18 @@ fn retries_by_window_and_owner() {
     rig.settle(settlement(worker, 2, Seq(0)));
     assert_eq!(waiting(), PAGE_RETRIES_MAX as u64 + 12);
     assert_eq!(rig.store.retries_of(theirs.key, 10).expect("reads"), [retry(1001, theirs.key, 1)]);
+    // One that is tried again later is found where it lies now.
+    let later = retry(5000, theirs.key, 1);
+    let mut again = settlement(1 - worker, 1, Seq(0));
+    again.retries_put = vec![later];
+    again.retries_delete = vec![retry(1001, theirs.key, 1).key];
+    rig.settle(again);
+    assert_eq!(rig.store.retry_of(theirs.key, later.key.seq).expect("reads"), Some(later));
+    assert_eq!(rig.store.retries_of(theirs.key, 10).expect("reads"), [later]);
+    let mut done = settlement(1 - worker, 2, Seq(0));
+    done.retries_delete = vec![later.key];
+    rig.settle(done);
+    assert_eq!(rig.store.retry_of(theirs.key, later.key.seq).expect("reads"), None);
     rig.stop();
 }
 

@@ -11,7 +11,7 @@ fn files_below_the_floor_go() {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = Clock(Arc::new(AtomicU64::new(START)));
     let mut options = options(dir.path(), &clock);
-    options.retention = Retention { events: HOUR, attempts: HOUR, dead_letters: HOUR };
+    options.retention = Retention { events: HOUR, attempts: HOUR, dead_letters: HOUR, audit: HOUR };
     options.dedupe_window = HOUR;
     options.db.events_buffer_bytes = 256 << 10;
     options.db.other_buffer_bytes = 64 << 10;
@@ -69,4 +69,9 @@ fn files_below_the_floor_go() {
     // The floor outlives the process.
     let rig = Rig::with(&options, clock).expect("opens");
     assert_eq!((rig.store.floor(), rig.recovered.head), (Seq(1501), Seq(3000)));
+    rig.stop();
+    // What it has dropped is no damage.
+    let report = crate::log::verify::verify(&options.db, &mut |damage| panic!("{damage}")).expect("is read");
+    assert_eq!((report.floor, report.head), (Seq(1501), Seq(3000)));
+    assert!(report.events < 3000, "files were dropped: {report:?}");
 }

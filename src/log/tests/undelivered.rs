@@ -7,7 +7,7 @@ use crate::settle::{RetryKey, RetryRow};
 fn retry(due: u64, subscription: SubscriptionKey, seq: u64) -> RetryRow {
     RetryRow {
         key: RetryKey { due: UnixMillis(due), subscription, seq: Seq(seq) },
-        attempts: 1,
+        attempts: 1.into(),
         accepted_at: UnixMillis(1000 + seq),
         trigger: Trigger::Retry,
     }

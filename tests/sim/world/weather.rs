@@ -86,6 +86,7 @@ impl World {
         }
         // What the log had not taken is gone with the process; it was never acknowledged.
         self.asks.clear();
+        self.replays.clear();
         if self.rng.chance(50) {
             let keep = self.rng.below(self.disk.unsynced() as u64 + 1);
             self.disk.power_cut(usize::try_from(keep).expect("small"));

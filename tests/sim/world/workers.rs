@@ -135,6 +135,13 @@ impl World {
                 In::Heads(page) => worker.shard.handle_heads(&page),
                 In::Backlog(backlog) => worker.shard.handle_backlog(&backlog),
                 In::Bodies(bodies) => worker.shard.handle_bodies(now, &bodies),
+                In::Again(replay) => worker.shard.handle_replay(replay),
+                In::Known(page) => {
+                    worker.shard.handle_replay_page(now, &page);
+                    for (seq, _) in &page.found {
+                        self.oracle.manners.asked_again((page.subscription, *seq));
+                    }
+                }
                 In::Flushed(serial) => worker.shard.handle_flushed(serial),
                 In::Live(after) => worker.shard.handle_live(after),
                 In::Adopt(released) => worker.shard.handle_adopt(&released),
@@ -183,6 +190,7 @@ impl World {
                 self.ask(Ask::Change(Edit::Disable(key, version)));
             }
             Action::Recovered(_) => {}
+            Action::Replayed(replayed) => self.replayed(replayed),
         }
     }
 
@@ -202,6 +210,7 @@ impl World {
             Read::Backlog { subscription, from, through, .. } => {
                 In::Backlog(self.disk.backlog(subscription, *from, *through))
             }
+            Read::Replay { subscription, seqs, .. } => In::Known(self.disk.known(subscription, seqs)),
             Read::Bodies { wanted, .. } => In::Bodies(self.disk.read_bodies(wanted)),
         };
         let wait = self.rng.below(5);

@@ -1,4 +1,4 @@
-//! A token bucket: how fast requests may be started, for one subscription or one host.
+//! A token bucket: how fast requests may be started, for one subscription, one host or one client.
 //!
 //! Kept as the one number that the generic cell rate algorithm needs (ITU-T I.371): when the next token
 //! would be due if tokens were taken evenly. A bucket that was not used holds [`BURST`] worth of tokens,
@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::model::Mono;
+use super::Mono;
 
 /// What a full bucket holds, as time: enough that a worker which wakes each millisecond keeps up with any
 /// rate, and little enough that a receiver never sees a second's requests at once.
@@ -36,7 +36,13 @@ impl Bucket {
     /// When a token can be had; `None`: now.
     #[must_use]
     pub fn ready_at(&self, now: Mono) -> Option<Mono> {
-        let early = u64::try_from(BURST.saturating_sub(self.interval).as_nanos()).unwrap_or(0);
+        self.ready_within(BURST, now)
+    }
+
+    /// The same for a bucket that holds `burst`, in place of [`BURST`].
+    #[must_use]
+    pub fn ready_within(&self, burst: Duration, now: Mono) -> Option<Mono> {
+        let early = u64::try_from(burst.saturating_sub(self.interval).as_nanos()).unwrap_or(0);
         let at = Mono(self.even.0.saturating_sub(early));
         (at > now).then_some(at)
     }
@@ -44,6 +50,12 @@ impl Bucket {
     /// Takes a token; the caller has asked [`Bucket::ready_at`].
     pub fn take(&mut self, now: Mono) {
         self.even = self.even.max(now) + self.interval;
+    }
+
+    /// When it is full again: one that is has nothing to remember.
+    #[must_use]
+    pub fn full_at(&self) -> Mono {
+        self.even
     }
 
     /// Another rate from now on. What is owed at the old one is owed no longer than a token at the new one.
