@@ -34,26 +34,34 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 19] = files![
+const FILES: [File; 27] = files![
     "index.html" HTML,
     "console.css" CSS,
     "accounts.js" JS,
     "admin.js" JS,
     "api.js" JS,
+    "attempts.js" JS,
     "bar.js" JS,
+    "chart.js" JS,
+    "deliveries.js" JS,
     "detail.js" JS,
     "dom.js" JS,
     "events-field.js" JS,
     "fields.js" JS,
     "format.js" JS,
     "headers-field.js" JS,
+    "live.js" JS,
     "main.js" JS,
     "menu.js" JS,
     "panel.js" JS,
+    "recover.js" JS,
     "remove.js" JS,
     "secret.js" JS,
     "signin.js" JS,
+    "stats.js" JS,
+    "test-event.js" JS,
     "webhooks.js" JS,
+    "words.js" JS,
 ];
 
 pub async fn root() -> Redirect {

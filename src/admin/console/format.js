@@ -32,6 +32,13 @@ export function keepTimes() {
   }, 5000);
 }
 
+/** 7 ms, 1.4 s, 12 min, 3.5 h. */
+export function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const [size, unit] = [[1000, 's'], [60000, 'min'], [3600000, 'h'], [86400000, 'days']].findLast(([least]) => ms >= least);
+  return `${(ms / size).toFixed(ms / size < 10 ? 1 : 0)} ${unit}`;
+}
+
 export const badge = (kind, text) => h('span', { class: `badge ${kind}` }, text);
 
 const reasons = {

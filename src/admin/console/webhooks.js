@@ -4,8 +4,10 @@ import { h, keyed, replace } from './dom.js';
 import { events, health, status, time } from './format.js';
 import { menu } from './menu.js';
 import { openPanel } from './panel.js';
+import { recover } from './recover.js';
 import { remove } from './remove.js';
 import { rotate } from './secret.js';
+import { sendTest } from './test-event.js';
 
 const PAGE = 25;
 const REFRESH_MS = 10000;
@@ -51,6 +53,8 @@ export async function webhooksPage(page, context) {
     h('td', { class: 'end' }, menu('More', '…', [
       ['Open', () => context.go('accounts', account, 'webhooks', sub.id)],
       mayManage && ['Edit', () => edit(sub)],
+      mayManage && ['Send test event', () => sendTest(context, sub)],
+      mayManage && ['Recover', () => recover(context, sub)],
       mayManage && ['Rotate secret', () => rotate(context, sub)],
       mayManage && null,
       mayManage && ['Delete', () => drop(sub), 'danger'],
