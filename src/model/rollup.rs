@@ -4,7 +4,7 @@
 //! is right to within its step and the sum of two rollups is as good as either. Deliberately absent: the
 //! attempts themselves, which have rows of their own.
 
-use super::{Attempt, Disposition, UnixMillis};
+use super::{Attempt, Disposition, Trigger, UnixMillis};
 
 /// Steps of delay: 0 ms, 1 ms, 2–3 ms, … and everything from 70 minutes on.
 const STEPS: usize = 24;
@@ -15,7 +15,9 @@ pub struct Rollup {
     pub delivered: u64,
     /// Attempts that failed, those that are made again included.
     pub failed: u64,
-    /// From acceptance to delivery, of all that were delivered.
+    /// Deliveries whose delay counts: what is made again by hand says nothing of how fast events arrive.
+    timed: u64,
+    /// From acceptance to delivery, of those.
     delay_sum_ms: u64,
     delay_max_ms: u64,
     /// They go round, which a difference does not mind.
@@ -34,8 +36,12 @@ impl Rollup {
             self.failed += 1;
             return;
         }
-        let delay = ended_at(attempt).0.saturating_sub(accepted_at.0);
         self.delivered += 1;
+        if !matches!(attempt.trigger, Trigger::Event | Trigger::Retry) {
+            return;
+        }
+        let delay = ended_at(attempt).0.saturating_sub(accepted_at.0);
+        self.timed += 1;
         self.delay_sum_ms = self.delay_sum_ms.saturating_add(delay);
         self.delay_max_ms = self.delay_max_ms.max(delay);
         if let Some(count) = self.delays.get_mut(step(delay)) {
@@ -46,6 +52,7 @@ impl Rollup {
     pub fn add(&mut self, other: &Self) {
         self.delivered += other.delivered;
         self.failed += other.failed;
+        self.timed += other.timed;
         self.delay_sum_ms = self.delay_sum_ms.saturating_add(other.delay_sum_ms);
         self.delay_max_ms = self.delay_max_ms.max(other.delay_max_ms);
         for (mine, theirs) in self.delays.iter_mut().zip(other.delays) {
@@ -59,6 +66,7 @@ impl Rollup {
         let mut rest = *self;
         rest.delivered = rest.delivered.saturating_sub(earlier.delivered);
         rest.failed = rest.failed.saturating_sub(earlier.failed);
+        rest.timed = rest.timed.saturating_sub(earlier.timed);
         rest.delay_sum_ms = rest.delay_sum_ms.saturating_sub(earlier.delay_sum_ms);
         for (mine, theirs) in rest.delays.iter_mut().zip(earlier.delays) {
             *mine = mine.wrapping_sub(theirs);
@@ -66,25 +74,25 @@ impl Rollup {
         rest
     }
 
-    /// `None` where nothing was delivered.
+    /// `None` where there is no delay that counts.
     #[must_use]
     pub fn delay_mean_ms(&self) -> Option<u64> {
-        self.delay_sum_ms.checked_div(self.delivered)
+        self.delay_sum_ms.checked_div(self.timed)
     }
 
     #[must_use]
     pub fn delay_max_ms(&self) -> Option<u64> {
-        (self.delivered > 0).then_some(self.delay_max_ms)
+        (self.timed > 0).then_some(self.delay_max_ms)
     }
 
     /// The delay that `permille` of a thousand deliveries did not exceed, to within its step. `None` where
-    /// nothing was delivered.
+    /// there is no delay that counts.
     #[must_use]
     pub fn delay_quantile_ms(&self, permille: u64) -> Option<u64> {
-        if self.delivered == 0 {
+        if self.timed == 0 {
             return None;
         }
-        let rank = self.delivered.saturating_mul(permille).div_ceil(1000).max(1);
+        let rank = self.timed.saturating_mul(permille).div_ceil(1000).max(1);
         let mut below = 0;
         for (step, count) in self.delays.iter().map(|count| u64::from(*count)).enumerate() {
             if below + count >= rank {
@@ -116,7 +124,7 @@ fn bounds(step: usize) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Seq, Trigger};
+    use crate::model::Seq;
     use proptest::prelude::*;
 
     fn attempt(ended: u64, disposition: Disposition) -> Attempt {
@@ -152,6 +160,16 @@ mod tests {
             (rollup.delay_mean_ms(), rollup.delay_max_ms(), rollup.delay_quantile_ms(990)),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn what_is_made_again_by_hand_has_no_delay() {
+        let mut rollup = of(&[7]);
+        let late = attempt(900_000, Disposition::Delivered);
+        for trigger in [Trigger::Resend, Trigger::Recover] {
+            rollup.note(&Attempt { trigger, ..late.clone() }, UnixMillis(0));
+        }
+        assert_eq!((rollup.delivered, rollup.delay_max_ms()), (3, Some(7)));
     }
 
     #[test]

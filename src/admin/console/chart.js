@@ -58,8 +58,11 @@ export function lines(label, times, series, face = duration) {
         return;
       }
       const [x, y] = [(index + 0.5) * wide, HEIGHT - (value / top) * (HEIGHT - 2) - 1];
-      // A point without neighbours is seen as well.
-      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${pen === 'M' ? 'h0.01' : ''}`;
+      // A point without neighbours is as wide as its step, so that it is seen as well.
+      const alone = pen === 'M' && (one.values[index + 1] ?? null) === null;
+      path += alone
+        ? `M${(index * wide).toFixed(1)} ${y.toFixed(1)}h${Math.max(wide, 4).toFixed(1)}`
+        : `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
       pen = 'L';
     });
     picture.append(svg('path', { class: `line ${one.kind}`, d: path || 'M0 0' }));
