@@ -16,13 +16,14 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 
 use super::caller::Caller;
+use super::jwt;
 use super::peer;
 use super::problem::Problem;
 use super::session;
 use super::state::Admin;
 use crate::model::{AccountName, UnixMillis};
 use crate::registry::access::{self, Denied, Principal, Right, Subject};
-use crate::registry::{Change, FLAG_WEBHOOKS, TokenDigest};
+use crate::registry::{Change, FLAG_WEBHOOKS, TokenDigest, Vouched};
 
 /// How old the note of a token's last use may grow: a use inside it costs no write.
 const LAST_USED_GRAIN: Duration = Duration::from_secs(5 * 60);
@@ -59,6 +60,9 @@ pub async fn identify(
     next: Next,
 ) -> Result<Response, Problem> {
     let now = (admin.clock)();
+    if let Some(token) = bearer(request.headers()) {
+        make_room_for(&admin, token).await?;
+    }
     let principal = match who(&admin, request.method(), request.headers()) {
         Ok(principal) => principal,
         Err(problem) => {
@@ -76,7 +80,8 @@ pub async fn identify(
 
 fn who(admin: &Arc<Admin>, method: &Method, headers: &HeaderMap) -> Result<Principal, Problem> {
     match bearer(headers) {
-        Some(token) => principal(admin, digest(token))
+        Some(token) => holder(admin, token)
+            .and_then(|holder| principal(admin, &holder))
             .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer")),
         None => session::signed_in(admin, method, headers)?
             .ok_or_else(|| Problem::unauthorized("send Authorization: Bearer <token>")),
@@ -100,7 +105,53 @@ fn subject(admin: &Admin, account: Option<&str>, gated: bool) -> Subject {
     Subject { account, feature_off }
 }
 
-pub fn principal(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
+/// What somebody showed to be let in.
+#[derive(Clone)]
+pub enum Holder {
+    /// The operator's token, or one of an account.
+    Token(TokenDigest),
+    /// A JWT of the platform.
+    Vouched(Vouched),
+}
+
+/// What this token is, if it may be one. Whether it holds says [`principal`].
+pub fn holder(admin: &Admin, token: &str) -> Option<Holder> {
+    match &admin.jwt {
+        Some(jwt) if jwt::has_shape(token) && !admin.operator.is(digest(token)) => {
+            jwt.vouch(token, (admin.clock)()).map(Holder::Vouched)
+        }
+        _ => Some(Holder::Token(digest(token))),
+    }
+}
+
+/// The account of somebody whom the platform vouches for is made where it is not there yet: nothing has
+/// happened in it so far.
+pub async fn make_room_for(admin: &Admin, token: &str) -> Result<(), Problem> {
+    if !jwt::has_shape(token) {
+        return Ok(());
+    }
+    let Some(Holder::Vouched(vouched)) = holder(admin, token) else { return Ok(()) };
+    let there = admin.registry().account_key(&vouched.account).is_some();
+    if !there {
+        let caller = Caller { actor: vouched.actor, once: None };
+        admin.change(&caller, Change::MakeAccount { account: vouched.account }).await?;
+    }
+    Ok(())
+}
+
+/// Who that is, if it holds now.
+pub fn principal(admin: &Arc<Admin>, holder: &Holder) -> Option<Principal> {
+    match holder {
+        Holder::Token(digest) => of_token(admin, *digest),
+        Holder::Vouched(vouched) => {
+            let holds = (admin.clock)() < vouched.until;
+            let account = admin.registry().account_key(&vouched.account).filter(|_| holds)?;
+            Some(vouched.principal(account))
+        }
+    }
+}
+
+fn of_token(admin: &Arc<Admin>, digest: TokenDigest) -> Option<Principal> {
     if admin.operator.is(digest) {
         return Some(Principal::Operator);
     }

@@ -34,11 +34,14 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 27] = files![
+const FILES: [File; 30] = files![
     "index.html" HTML,
     "console.css" CSS,
     "accounts.js" JS,
     "admin.js" JS,
+    "api-docs.css" CSS,
+    "api-docs.html" HTML,
+    "api-docs.js" JS,
     "api.js" JS,
     "attempts.js" JS,
     "bar.js" JS,
@@ -66,6 +69,11 @@ const FILES: [File; 27] = files![
 
 pub async fn root() -> Redirect {
     Redirect::to("/console/")
+}
+
+/// The description of the API, to read.
+pub async fn docs() -> Redirect {
+    Redirect::to("/console/api-docs.html")
 }
 
 pub async fn index(request: Request) -> Response {

@@ -183,11 +183,9 @@ fn key_text(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let fits = |text: &&str| {
         (1..=KEY_LEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    match text.filter(fits) {
-        Some(text) => Ok(Some(text.to_owned())),
-        None => {
-            let message = format!("must be given once, as 1 to {KEY_LEN_MAX} visible ASCII characters");
-            Err(Problem::field("Idempotency-Key", message))
-        }
-    }
+    let text = text.filter(fits).ok_or_else(|| {
+        let message = format!("must be given once, as 1 to {KEY_LEN_MAX} visible ASCII characters");
+        Problem::field("Idempotency-Key", message)
+    })?;
+    Ok(Some(text.to_owned()))
 }

@@ -131,7 +131,7 @@ mod tests {
         let mut table = Table::new(1.0, 2);
         let end = u32::try_from(CLIENTS_MAX).expect("small");
         assert_eq!(taken(&mut table, end + 1, 5000, 9), 2);
-        for who in 0..end + 1 {
+        for who in 0..=end {
             assert!(table.take(who, UnixMillis(5000)).is_ok());
         }
         assert_eq!(table.buckets.len(), CLIENTS_MAX);

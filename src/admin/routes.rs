@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::state::Admin;
 use super::{
     accounts, audit, auth, charts, checkpoint, console, deliveries, event_types, events, idempotency, jobs,
-    probes, replay, session, stream, subscriptions, tokens,
+    openapi, probes, replay, session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -85,11 +85,14 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), auth::identify));
     Router::new()
-        .nest("/api/v1", api)
+        .nest(openapi::BASE, api)
+        // Needs no token: it tells nothing that the source does not.
+        .route("/api/v1/openapi.json", get(openapi::document_json))
         .route("/metrics", get(probes::metrics))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
         .route("/", get(console::root))
+        .route("/docs", get(console::docs))
         .route("/console/", get(console::index))
         .route("/console/{file}", get(console::file))
         .route("/console/session", get(session::show).post(session::begin).delete(session::end))

@@ -4,8 +4,9 @@
 //! sends it; what changes something must carry a header besides, which another origin cannot send without
 //! being asked first (there is no CORS here), and must come from a page of this origin, as far as the browser
 //! says. Only where pages of others may show the console in a frame, and over TLS, does the cookie go along
-//! with what is asked from within them (`SameSite=None`, kept apart for each by `Partitioned`). A session lives twelve hours, in memory: after a restart
-//! people sign in again. It ends with its token.
+//! with what is asked from within them (`SameSite=None`, kept apart for each by `Partitioned`). A session
+//! lives twelve hours, in memory: after a restart people sign in again. It ends with its token, and where
+//! that is a JWT of the platform, when that expires.
 //!
 //! Deliberately absent: passwords, and sessions for service accounts, which have no business in a page.
 
@@ -22,7 +23,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::auth::{digest, principal};
+use super::auth::{Holder, digest, holder, make_room_for, principal};
 use super::body::Json as JsonBody;
 use super::origin::own_page;
 use super::peer;
@@ -41,7 +42,7 @@ const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 const SESSIONS_MAX: usize = 10_000;
 
 struct Session {
-    token: TokenDigest,
+    holder: Holder,
     until: UnixMillis,
 }
 
@@ -50,7 +51,13 @@ struct Session {
 pub struct Sessions(Mutex<HashMap<TokenDigest, Session>>);
 
 impl Sessions {
-    fn begin(&self, token: TokenDigest, now: UnixMillis) -> String {
+    /// The session's name, and for how long it is.
+    fn begin(&self, holder: Holder, now: UnixMillis) -> (String, Duration) {
+        let life = match &holder {
+            Holder::Token(_) => LIFE,
+            // No longer than the platform vouches for them.
+            Holder::Vouched(vouched) => vouched.until.since(now).min(LIFE),
+        };
         let text = URL_SAFE_NO_PAD.encode(random::bytes::<32>());
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, session| now < session.until);
@@ -58,16 +65,15 @@ impl Sessions {
             let first = sessions.iter().min_by_key(|(_, session)| session.until).map(|(key, _)| *key);
             first.map(|key| sessions.remove(&key));
         }
-        let life = u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX);
-        sessions.insert(digest(&text), Session { token, until: UnixMillis(now.0.saturating_add(life)) });
-        text
+        sessions.insert(digest(&text), Session { holder, until: now + life });
+        (text, life)
     }
 
-    /// The token that the session in these headers was begun with.
-    fn token(&self, headers: &HeaderMap, now: UnixMillis) -> Option<TokenDigest> {
+    /// What the session in these headers was begun with.
+    fn holder(&self, headers: &HeaderMap, now: UnixMillis) -> Option<Holder> {
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.get(&digest(cookie(headers)?))?;
-        (now < session.until).then_some(session.token)
+        (now < session.until).then(|| session.holder.clone())
     }
 
     fn end(&self, headers: &HeaderMap) {
@@ -90,7 +96,7 @@ pub fn signed_in(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<Principal>, Problem> {
-    let Some(token) = admin.sessions.token(headers, (admin.clock)()) else { return Ok(None) };
+    let Some(holder) = admin.sessions.holder(headers, (admin.clock)()) else { return Ok(None) };
     let changes = !matches!(*method, Method::GET | Method::HEAD);
     if changes && !headers.contains_key(CONSOLE_HEADER) {
         let detail = format!("a request with a session's cookie must carry the header {CONSOLE_HEADER}");
@@ -99,7 +105,7 @@ pub fn signed_in(
     if changes {
         own_page(headers)?;
     }
-    Ok(principal(admin, token))
+    Ok(principal(admin, &holder))
 }
 
 pub async fn show(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -115,21 +121,22 @@ pub async fn begin(State(admin): State<Arc<Admin>>, request: Request) -> Result<
     let Some(Value::String(text)) = body.get("token") else {
         return Err(Problem::field("token", "is required"));
     };
-    let token = digest(text);
-    match principal(&admin, token) {
+    make_room_for(&admin, text).await?;
+    let holder = holder(&admin, text);
+    match holder.and_then(|holder| Some((principal(&admin, &holder)?, holder))) {
         None => {
             admin.limits.wrong_token(from, (admin.clock)())?;
             let detail = "The token is not valid, or no longer.";
             Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
         }
-        Some(Principal::Account { kind: TokenKind::ServiceAccount, .. }) => {
+        Some((Principal::Account { kind: TokenKind::ServiceAccount, .. }, _)) => {
             let detail = "This token is a service account’s: it is for programs and does not sign in.";
             Err(Problem::new(StatusCode::FORBIDDEN, "service_account", detail))
         }
-        Some(principal) => {
+        Some((principal, holder)) => {
             admin.note_sign_in(&principal).await;
-            let session = admin.sessions.begin(token, (admin.clock)());
-            Ok(with_cookie(&admin, &headers, &session, LIFE))
+            let (session, life) = admin.sessions.begin(holder, (admin.clock)());
+            Ok(with_cookie(&admin, &headers, &session, life))
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::auth::Operator;
 use super::caller::Caller;
 use super::idempotency::InWork;
+use super::jwt::Jwt;
 use super::limits::Limits;
 use super::live::Live;
 use super::made::Made;
@@ -30,6 +31,8 @@ pub struct Admin {
     pub sessions: Sessions,
     pub in_work: InWork,
     pub limits: Limits,
+    /// Where the platform may vouch for its people.
+    pub jwt: Option<Jwt>,
     pub frames: Frames,
     pub registry: Arc<RwLock<Registry>>,
     pub catalogue: Arc<Catalogue>,

@@ -192,6 +192,24 @@ fn check_rest(config: &Config, c: &mut Checker<'_>) {
     c.number("admin.burst", admin.burst, 1, 100_000);
     c.count("admin.frame_ancestors", admin.frame_ancestors.len(), FRAMES_MAX);
 
+    let jwt = &config.jwt;
+    if jwt.key_file.is_some() || jwt.jwks_file.is_some() {
+        // Without them a token that the same keys signed for something else would be as good.
+        for (key, value) in [
+            ("jwt.issuer", &jwt.issuer),
+            ("jwt.audience", &jwt.audience),
+            ("jwt.account_claim", &jwt.account_claim),
+            ("jwt.role_claim", &jwt.role_claim),
+            ("jwt.licence_claim", &jwt.licence_claim),
+        ] {
+            if value.is_empty() {
+                c.wrong(key, Problem::Empty);
+            }
+        }
+    }
+    c.duration("jwt.leeway", jwt.leeway, Duration::ZERO, 10 * MINUTE);
+    c.duration("jwt.max_lifetime", jwt.max_lifetime, SECOND, 30 * DAY);
+
     let retention = &config.retention;
     for (key, value) in [
         ("retention.events", retention.events),

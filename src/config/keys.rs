@@ -34,6 +34,17 @@ impl Section for Config {
         v.key("burst", &mut self.admin.burst);
         v.key("frame_ancestors", &mut self.admin.frame_ancestors);
 
+        v.section("jwt");
+        v.key("key_file", &mut self.jwt.key_file);
+        v.key("jwks_file", &mut self.jwt.jwks_file);
+        v.key("issuer", &mut self.jwt.issuer);
+        v.key("audience", &mut self.jwt.audience);
+        v.key("account_claim", &mut self.jwt.account_claim);
+        v.key("role_claim", &mut self.jwt.role_claim);
+        v.key("licence_claim", &mut self.jwt.licence_claim);
+        v.key("leeway", &mut self.jwt.leeway);
+        v.key("max_lifetime", &mut self.jwt.max_lifetime);
+
         v.section("workers");
         v.key("count", &mut self.workers.count);
         v.key("pin", &mut self.workers.pin);

@@ -40,6 +40,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub ingest: Ingest,
     pub admin: Admin,
+    pub jwt: Jwt,
     pub workers: Workers,
     pub delivery: Delivery,
     pub breaker: Breaker,
@@ -72,6 +73,21 @@ pub struct Admin {
     pub burst: u32,
     /// Pages that may show the console in a frame.
     pub frame_ancestors: Vec<Origin>,
+}
+
+/// Tokens that the platform signs for its people. Without a file of keys there are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwt {
+    /// A public key as PEM, or a secret.
+    pub key_file: Option<PathBuf>,
+    pub jwks_file: Option<PathBuf>,
+    pub issuer: String,
+    pub audience: String,
+    pub account_claim: String,
+    pub role_claim: String,
+    pub licence_claim: String,
+    pub leeway: Duration,
+    pub max_lifetime: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +191,7 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             ingest: Ingest::default(),
             admin: Admin::default(),
+            jwt: Jwt::default(),
             workers: Workers { count: 0, pin: true },
             delivery: Delivery::default(),
             breaker: Breaker::default(),
@@ -208,6 +225,22 @@ impl Default for Admin {
             requests_per_second: 50,
             burst: 100,
             frame_ancestors: Vec::new(),
+        }
+    }
+}
+
+impl Default for Jwt {
+    fn default() -> Self {
+        Self {
+            key_file: None,
+            jwks_file: None,
+            issuer: String::new(),
+            audience: String::new(),
+            account_claim: "account".to_owned(),
+            role_claim: "role".to_owned(),
+            licence_claim: "platform_user".to_owned(),
+            leeway: Duration::from_secs(30),
+            max_lifetime: Duration::from_secs(12 * HOUR),
         }
     }
 }

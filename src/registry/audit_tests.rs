@@ -42,7 +42,9 @@ impl Store {
         let note = Note { account, action: Action::AccountUpdate, target, changes: vec!["name".to_owned()] };
         let (serials, rows) = write(&self.serials, vec![note], &Actor::operator(), UnixMillis(at));
         self.keep(rows);
-        serials.into_iter().for_each(|(account, next)| self.serials.set(account, next));
+        for (account, next) in serials {
+            self.serials.set(account, next);
+        }
     }
 
     fn page(&self, account: Option<u32>, until: Option<u64>) -> AuditPage {

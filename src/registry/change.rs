@@ -60,6 +60,10 @@ pub enum Change {
         account: AccountName,
         name: Option<String>,
     },
+    /// Makes the account where it is not there; nothing where it is.
+    MakeAccount {
+        account: AccountName,
+    },
     /// With all its subscriptions.
     DeleteAccount {
         account: AccountName,

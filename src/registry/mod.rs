@@ -32,12 +32,16 @@ mod subscription_row;
 mod token;
 mod token_row;
 mod vault;
+mod vouched;
 mod words;
 
 pub use audit::{Action, AuditEntry, Note, Target, TargetKind, note_of};
 pub use audit_list::{AuditPage, AuditQuery, KeyValue, OrderedRows, audit_page, audit_range};
 pub use change::{AccountChange, Change, ChangeError, Changed, Plan, Row, SubscriptionChange, TokenChange};
-pub use draft::{DeliveryPatch, Draft, Field, Patch};
+pub use draft::{
+    DESCRIPTION_CHARS_MAX, DeliveryPatch, Draft, EVENTS_LEN_MAX, Field, MAX_IN_FLIGHT_MAX, NAME_CHARS_MAX,
+    Patch, RATE_PER_SECOND_MAX, RATE_PER_SECOND_MIN, TIMEOUT_MS_MAX,
+};
 pub use field::{ERRORS_MAX, FieldError};
 pub use headers::{HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX, HEADERS_MAX, MASKED};
 pub use id::{secret_text, subscription_id};
@@ -52,6 +56,7 @@ pub use token::{
     Role, SCOPE_EVENTS_WRITE, TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft, TokenKind,
 };
 pub use vault::{KEY_LEN, Vault};
+pub use vouched::{Claims, NotVouched, Vouched};
 pub use words::Word;
 
 /// Where the answer of a remembered request lies in the family `meta`: for [`Registry::open_answer`].

@@ -95,6 +95,12 @@ impl Registry {
             }
             Change::Recovered { key } => self.recovered(&mut draw, key, at, sealer)?,
             Change::PutAccount { account, name } => self.put(&mut draw, &account, name, at)?,
+            Change::MakeAccount { account } => {
+                if self.account_key(&account).is_none() {
+                    let made = new_account(&mut draw, &account, at.now)?;
+                    draw.account(None, made);
+                }
+            }
             Change::DeleteAccount { account } => {
                 let entry = self.entry(&account).ok_or(ChangeError::NotFound)?;
                 // From the end, so that taking them out one by one moves nothing.

@@ -72,6 +72,8 @@ pub enum ServerError {
     #[error(transparent)]
     Token(#[from] token::TokenError),
     #[error(transparent)]
+    Jwt(#[from] admin::JwtError),
+    #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -112,6 +114,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         key: if matches!(source, TrustError::System) { "system_roots" } else { "ca_file" },
         source,
     })?;
+    let jwt = options::jwt(config)?;
     make_directory(data_dir)?;
     let bound = admin::bind(&config.admin.listen.to_string())?;
     let admin_address = bound.address;
@@ -200,6 +203,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         sessions: admin::Sessions::default(),
         in_work: admin::InWork::default(),
         limits: options::limits(config),
+        jwt,
         frames: admin::Frames::new(config.admin.frame_ancestors.iter().map(|origin| origin.0.as_str())),
         operator: Operator::new(token.as_str()),
         registry: Arc::clone(&registry),

@@ -151,6 +151,22 @@ pub fn ingest(config: &Config) -> IngestOptions {
     }
 }
 
+/// The keys with which the platform vouches for its people, where there are any.
+pub fn jwt(config: &Config) -> Result<Option<crate::admin::Jwt>, crate::admin::JwtError> {
+    let given = &config.jwt;
+    let files = crate::admin::JwtFiles { key: given.key_file.clone(), set: given.jwks_file.clone() };
+    let claims = crate::registry::Claims {
+        issuer: given.issuer.clone(),
+        audience: given.audience.clone(),
+        account: given.account_claim.clone(),
+        role: given.role_claim.clone(),
+        licence: given.licence_claim.clone(),
+        leeway: given.leeway,
+        lifetime_max: given.max_lifetime,
+    };
+    files.any().then(|| crate::admin::Jwt::open(files, claims, clock::wall())).transpose()
+}
+
 /// What one client of the admin port may ask for.
 pub fn limits(config: &Config) -> crate::admin::Limits {
     crate::admin::Limits::new(config.admin.requests_per_second, config.admin.burst)

@@ -5,6 +5,7 @@
 //! run at once, the oldest first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -88,6 +89,11 @@ impl Table {
     /// Jobs that are not over.
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Its end, if it has one, may not be written yet.
+    fn is_open(&self, id: JobId) -> bool {
+        self.known().open.contains_key(&id)
     }
 
     fn is_stopping(&self) -> bool {
@@ -198,18 +204,31 @@ impl Jobs for JobDesk {
     fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
         Box::pin(async move {
             let Some(job) = self.get(account, id) else { return Ok(None) };
-            if job.status.is_over() {
+            if job.status.is_over() && !self.table.is_open(id) {
                 return Ok(Some(job));
             }
-            // From here on nothing is handed over; it is written down before it is said.
-            let row = self.table.with(id, |run| {
+            // From here on nothing is handed over; it is written down before it is said. Asked for under the
+            // lock, so that no older row of the job comes after this one.
+            let (row, asked) = {
+                let mut known = self.table.known();
+                let Some(run) = known.open.get_mut(&id) else {
+                    drop(known);
+                    return Ok(self.get(account, id));
+                };
                 run.finish(JobStatus::Cancelled, clock::wall());
                 run.take_row();
-                run.job.clone()
-            });
-            let Some(row) = row else { return Ok(self.get(account, id)) };
+                (run.job.clone(), self.write(&run.job))
+            };
+            let refused = match asked {
+                Ok(answer) => written(answer).await.err(),
+                Err(refused) => Some(refused),
+            };
+            if let Some(refused) = refused {
+                // It stays cancelled here, and is written again with its next turn: the asker may ask again.
+                self.table.with(id, Run::keep_row);
+                return Err(refused.into());
+            }
             self.table.settle(id);
-            written(self.write(&row)?).await?;
             Ok(Some(row))
         })
     }
@@ -239,7 +258,8 @@ pub fn start(
     writer: Sender<Request>,
     replays: Arc<WorkerReplays>,
 ) -> std::io::Result<Recoverer> {
-    let mut driver = Driver { table: Arc::clone(&table), store, writer, replays, unsent: HashMap::new() };
+    let mut driver =
+        Driver { table: Arc::clone(&table), store, writer, replays, unsent: HashMap::new(), last: None };
     driver.resume();
     let thread = std::thread::Builder::new().name("recover".to_owned()).spawn(move || driver.run())?;
     Ok(Recoverer { table, thread })
@@ -265,6 +285,8 @@ struct Driver {
     replays: Arc<WorkerReplays>,
     /// In the row of a job, and not handed over yet.
     unsent: HashMap<JobId, Vec<Seq>>,
+    /// The job that had the last turn.
+    last: Option<JobId>,
 }
 
 impl Driver {
@@ -278,13 +300,17 @@ impl Driver {
     fn run(mut self) {
         let mut tidy_at = clock::mono();
         while !self.table.is_stopping() {
-            let ids: Vec<JobId> = self.table.known().open.keys().take(RUNNING_MAX).copied().collect();
+            let ids = self.turn();
             for id in &ids {
                 match self.step(*id) {
-                    Ok(()) | Err(Stopped::Later) => {}
-                    Err(Stopped::Store(error)) => tracing::warn!(%error, "a recover job waits for the store"),
+                    Ok(()) => self.table.settle(*id),
+                    // What is over and not written down stays, and has another turn.
+                    Err(Stopped::Later) => continue,
+                    Err(Stopped::Store(error)) => {
+                        tracing::warn!(%error, "a recover job waits for the store");
+                        continue;
+                    }
                 }
-                self.table.settle(*id);
                 // One that was cancelled meanwhile may have been written as it was before: its end is the
                 // last word.
                 let over = self.table.known().over.get(id).cloned();
@@ -304,6 +330,19 @@ impl Driver {
         }
     }
 
+    /// The jobs that have this turn, and all in turn: one whose subscription is inactive, or whose receiver
+    /// hangs, keeps no other from going on.
+    fn turn(&mut self) -> Vec<JobId> {
+        let known = self.table.known();
+        let last = self.last.unwrap_or(JobId(0));
+        let later = known.open.range((Bound::Excluded(last), Bound::Unbounded));
+        let ids: Vec<JobId> =
+            later.chain(known.open.range(..=last)).map(|(id, _)| *id).take(RUNNING_MAX).collect();
+        drop(known);
+        self.last = ids.last().copied();
+        ids
+    }
+
     fn step(&mut self, id: JobId) -> Result<(), Stopped> {
         let Some(job) = self.table.with(id, |run| run.job.clone()) else { return Ok(()) };
         let Some(subscription) = self.replays.subscription(job.scope.subscription) else {
@@ -319,6 +358,8 @@ impl Driver {
             return Ok(());
         }
         if let Some(seqs) = self.unsent.get(&id).cloned() {
+            // Where the row was refused, it is written now, before anything goes out.
+            self.write(id)?;
             self.send_rest(id, &job, &seqs)?;
         }
         let now = clock::mono();

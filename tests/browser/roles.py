@@ -76,6 +76,8 @@ def flag(run):
         api("PUT", f"/accounts/acme/features/{FLAG}", {"enabled": False})
         page = run.open()
         run.sign_in(OPERATOR)
+        # The bar is drawn anew with the page that follows the sign-in.
+        expect(page.get_by_role("heading", name="Accounts", exact=True)).to_be_visible()
         page.get_by_role("button", name="Menu").click()
         page.get_by_role("link", name="Accounts").click()
         page.get_by_role("link", name="acme").click()

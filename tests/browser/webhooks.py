@@ -191,6 +191,8 @@ def many(run):
     page = run.open()
     run.sign_in(OPERATOR)
     with run.step("the operator chooses an account"):
+        # The bar is drawn anew with the page that follows the sign-in.
+        expect(page.get_by_role("heading", name="Accounts", exact=True)).to_be_visible()
         page.get_by_role("button", name="Menu").click()
         page.get_by_role("link", name="Accounts").click()
         page.get_by_role("link", name="acme").click()

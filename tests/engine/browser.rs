@@ -106,3 +106,8 @@ fn deliveries_are_seen_as_they_happen_and_sent_once_more() {
 fn it_fits_light_and_dark_wide_and_narrow() {
     played("looks", "everywhere");
 }
+
+#[test]
+fn what_was_missed_is_recovered_in_the_page() {
+    played("recover", "missed");
+}

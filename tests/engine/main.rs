@@ -53,6 +53,7 @@ mod lag;
 mod order;
 mod peers_nginx;
 mod peers_node;
+mod peers_schemathesis;
 mod peers_standardwebhooks;
 mod rate;
 mod recover;

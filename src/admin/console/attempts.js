@@ -38,7 +38,7 @@ function attempt(one, newest) {
 export async function resend(account, sub, eventId) {
   try {
     await post(`${subscription(account, sub.id)}/resend`, { eventId });
-    toast('It is being sent once more.');
+    toast(`${eventId} is sent again.`);
     return true;
   } catch (error) {
     toast(error.message, 'bad');

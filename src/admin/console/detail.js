@@ -33,10 +33,10 @@ export async function detailPage(page, context, id) {
     if (await remove(account, sub)) go('accounts', account, 'webhooks');
   };
   const actions = () => [
+    h('button', { type: 'button', id: 'test', onclick: () => sendTest(context, sub) }, 'Send test event'),
+    h('button', { type: 'button', id: 'recover', onclick: () => recover(context, sub) }, 'Recover'),
     h('button', { type: 'button', id: 'edit', onclick: edit }, 'Edit'),
     menu('More', '…', [
-      ['Send test event', () => sendTest(context, sub)],
-      ['Recover', async () => { if (await recover(context, sub)) await list.load(); }],
       ['Rotate secret', async () => { const next = await rotate(context, sub); if (next) secret.shown(next); }],
       null,
       ['Delete', drop, 'danger'],

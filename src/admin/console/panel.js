@@ -96,7 +96,7 @@ function form(context, sub, close) {
     try {
       const saved = sub
         ? await patch(subscription(account, sub.id), body, sub.version)
-        : await post(subscriptions(account), body, { 'idempotency-key': keyOf(body) });
+        : await post(subscriptions(account), body, { 'idempotency-key': keyOf(JSON.stringify(body)) });
       toast(sub ? `“${saved.name}” was saved.` : `“${saved.name}” was created.`);
       close(saved);
     } catch (error) {
@@ -110,17 +110,12 @@ function form(context, sub, close) {
       save.disabled = false;
     }
   }
-  // Pressed twice, it is made once; with anything changed it is another request.
-  let asked = '';
-  let key = '';
-  function keyOf(body) {
-    const text = JSON.stringify(body);
-    if (text !== asked) {
-      asked = text;
-      key = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
-    }
-    return key;
-  }
+  // The same again has the same key, so that a click too much creates once; what was mended is another request.
+  let asked = { text: '', key: '' };
+  const keyOf = (text) => {
+    if (text !== asked.text) asked = { text, key: crypto.randomUUID?.() ?? String(Math.random()).slice(2) };
+    return asked.key;
+  };
 
   const box = h('form', { onsubmit: submit, novalidate: true },
     h('fieldset', { class: 'bare', disabled: !mayManage },

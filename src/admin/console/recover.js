@@ -16,21 +16,23 @@ function local(date) {
 
 export function recover({ account }, sub) {
   let timer = 0;
-  return dialog(`Recover deliveries of “${sub.name}”`, (close) => {
+  return dialog(`Recover deliveries of “${sub.name}”`, () => {
     const since = field('Since', h('input', { type: 'datetime-local', value: local(new Date(Date.now() - 86400000)), required: true }),
       'Events accepted from this time on, in your time zone.');
-    const which = field('Which', select('dead', [
-      ['dead', 'Dead: given up'], ['failed', 'Failed: dead or being retried'], ['all', 'All, delivered ones too'],
+    const which = field('Deliveries', select('failed', [
+      ['failed', 'All that failed'], ['dead', 'Those that were given up'], ['all', 'All, delivered ones too'],
     ]));
+    const until = field('Until', h('input', { type: 'datetime-local' }), 'Left empty: up to now.');
     const rate = field('At most so many a second', h('input', { type: 'number', min: 1, max: 10000, value: '' }),
       'Left empty: as fast as the subscription’s limits allow.');
     const found = h('div', { role: 'status' });
     const body = () => ({
       since: new Date(since.input.value).toISOString(),
+      ...(until.input.value === '' ? {} : { until: new Date(until.input.value).toISOString() }),
       status: which.input.value,
       ...(rate.input.value === '' ? {} : { ratePerSecond: Number(rate.input.value) }),
     });
-    const fields = { since, status: which, ratePerSecond: rate };
+    const fields = { since, until, status: which, ratePerSecond: rate };
     const wrong = (error) => {
       for (const [name, one] of Object.entries(fields)) one.fail(error?.fields?.get(name));
       replace(found, error && !error.fields?.size && h('p', { class: 'error' }, error.message));
@@ -45,8 +47,8 @@ export function recover({ account }, sub) {
         const { matched } = await post(`${subscription(account, sub.id)}/recover`, { ...wanted, dryRun: true });
         replace(found, matched === 0
           ? h('p', {}, 'Nothing matches: there is nothing to recover.')
-          : [h('p', {}, `${count(matched)} will be made again.`),
-            h('button', { type: 'button', class: 'primary', onclick: () => begin(wanted) }, `Recover ${count(matched)}`)]);
+          : [h('p', {}, `${count(matched)} would be sent again.`),
+            h('button', { type: 'button', class: 'primary', onclick: () => begin(wanted) }, 'Recover')]);
       } catch (error) {
         wrong(error);
       }
@@ -65,8 +67,7 @@ export function recover({ account }, sub) {
     const cancel = h('button', { type: 'button' }, 'Cancel recovery');
     function follow(job) {
       form.hidden = true;
-      replace(place, text, bar, h('div', { class: 'actions' },
-        cancel, h('button', { type: 'button', onclick: () => close(true) }, 'Close')));
+      replace(place, text, bar, h('div', { class: 'actions' }, cancel));
       const draw = (now) => {
         bar.max = Math.max(1, now.total);
         bar.value = now.done;
@@ -97,9 +98,9 @@ export function recover({ account }, sub) {
     }
     const form = h('form', { onsubmit: ask, novalidate: true },
       h('p', { class: 'quiet' }, 'Sends again what your receiver has missed. It gets each event with the same id as before.'),
-      since.root, which.root, rate.root,
+      since.root, until.root, which.root, rate.root,
       h('div', { class: 'actions' },
-        h('button', { type: 'button', onclick: () => close() }, 'Close'), h('button', { type: 'submit' }, 'Count')),
+        h('button', { type: 'submit' }, 'Count')),
       found);
     const place = h('div', { role: 'status' });
     return h('div', {}, form, place);

@@ -2,14 +2,21 @@
 import { post, subscription } from './api.js';
 import { exchange, outcome } from './attempts.js';
 import { dialog, h, replace } from './dom.js';
-import { field, select } from './fields.js';
+import { field } from './fields.js';
 import { duration } from './format.js';
 
+function typesIn(types, chosen) {
+  const groups = [...new Set(types.map((type) => type.group))];
+  return h('select', {}, groups.map((group) => h('optgroup', { label: group },
+    types.filter((type) => type.group === group)
+      .map((type) => h('option', { value: type.id, selected: type.id === chosen }, type.name)))));
+}
+
 export function sendTest({ account, types }, sub) {
-  return dialog('Send test event', (close) => {
+  return dialog('Send test event', () => {
     const first = types.find((type) => sub.events.some((one) => one === type.id
       || one === '*' || (one.endsWith('.*') && type.id.startsWith(one.slice(0, -1)))));
-    const type = field('Event type', select(first?.id ?? types[0]?.id, types.map((one) => [one.id, `${one.group}: ${one.name}`])),
+    const type = field('Event type', typesIn(types, first?.id),
       'The sample of this type is sent now, once, signed as every delivery is.');
     const result = h('div', { role: 'status' });
     const send = h('button', { type: 'submit', class: 'primary' }, 'Send');
@@ -28,7 +35,7 @@ export function sendTest({ account, types }, sub) {
     };
     return h('form', { onsubmit: submit, novalidate: true },
       h('p', { class: 'quiet' }, `To ${sub.callbackUrl}`), type.root,
-      h('div', { class: 'actions' }, h('button', { type: 'button', onclick: () => close() }, 'Close'), send),
+      h('div', { class: 'actions' }, send),
       result);
   }, { wide: true });
 }

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::admin::{
     Admin, AdminError, Again, BoxFuture, Changes, EventsPage, EventsQuery, Frames, Health, Healths, InWork,
-    JobError, Jobs, Lasts, Limits, Operator, Place, Queries, QueryError, Readiness, ReplayError, Replays,
-    Sessions, Standing, StandingQuery, bind, start,
+    JobError, Jobs, Jwt, Lasts, Limits, Operator, Place, Queries, QueryError, Readiness, ReplayError,
+    Replays, Sessions, Standing, StandingQuery, bind, start,
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Disposition, Event, EventId, Mono,
@@ -257,11 +257,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self::with(0, Frames::default())
+        Self::with(0, Frames::default(), None)
     }
 
     /// With a limit to each token's requests (0: none), and pages that may show the console.
-    pub fn with(per_second: u32, frames: Frames) -> Self {
+    pub fn with(per_second: u32, frames: Frames, jwt: Option<Jwt>) -> Self {
         let catalogue = Arc::new(Catalogue::builtin());
         let delivery = DeliveryOptions {
             timeout: Duration::from_secs(15),
@@ -291,6 +291,7 @@ impl Bench {
             sessions: Sessions::default(),
             in_work: InWork::default(),
             limits: Limits::new(per_second, 100),
+            jwt,
             frames,
             registry,
             catalogue,

@@ -11,7 +11,7 @@ fn me(bench: &Bench, token: &str) -> Answer {
 
 #[test]
 fn each_token_has_its_own_limit_and_the_operator_none() {
-    let bench = Bench::with(50, Frames::default());
+    let bench = Bench::with(50, Frames::default(), None);
     let token = || {
         let body = json!({"name": "n", "kind": "user", "role": "viewer"});
         let made = bench.call("POST", "/api/v1/accounts/acme/tokens", Some(&body)).json();

@@ -141,13 +141,13 @@ fn the_cookie_is_as_the_way_it_came() {
         (frames(), "http", "HttpOnly; SameSite=Strict"),
         (frames(), "https", "HttpOnly; Secure; SameSite=None; Partitioned"),
     ] {
-        let bench = Bench::with(0, frames);
+        let bench = Bench::with(0, frames, None);
         let answer =
             anonymous(&bench, "POST", "/console/session", &[("x-forwarded-proto", proto)], Some(&body));
         let set = answer.header("set-cookie").expect("a cookie");
         assert!(set.ends_with(want), "{set}");
     }
-    let page = anonymous(&Bench::with(0, frames()), "GET", "/console/", &[], None);
+    let page = anonymous(&Bench::with(0, frames(), None), "GET", "/console/", &[], None);
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.ends_with("frame-ancestors 'self' https://platform.example"), "{policy}");
     assert_eq!(page.header("x-frame-options"), None);

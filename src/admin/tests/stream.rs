@@ -1,5 +1,7 @@
 //! The stream of attempts: what it says, to whom, and when it ends.
 
+#![expect(clippy::disallowed_methods, reason = "these tests watch real time from outside")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -17,7 +17,7 @@ impl World {
             let seqs: Vec<Seq> = if self.rng.chance(25) {
                 self.disk.dead.keys().filter(|(of, _)| *of == key).map(|(_, seq)| *seq).take(40).collect()
             } else {
-                (0..1 + self.rng.below(8)).map(|_| Seq(1 + self.rng.below(events + 2))).collect()
+                (0..=self.rng.below(8)).map(|_| Seq(1 + self.rng.below(events + 2))).collect()
             };
             let owner = self.index.owner(&self.subs[&key]);
             self.asked += 1;
