@@ -6,6 +6,7 @@
 pub mod bucket;
 pub mod catalogue;
 pub mod event;
+pub mod filter;
 pub mod host_rules;
 pub mod ids;
 pub mod json;
@@ -22,6 +23,7 @@ pub mod url;
 
 pub use catalogue::{Catalogue, CustomType, EventType};
 pub use event::{Event, NewEvent, Seq};
+pub use filter::{Filter, FilterError};
 pub use host_rules::{HostRule, HostRules};
 pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey};
 pub use json::JsonObject;

@@ -186,7 +186,7 @@ fn a_cancelled_job_hands_nothing_more_over() {
 
 #[test]
 fn jobs_that_cannot_be() {
-    let rig = Rig::new(1);
+    let rig = Rig::new(20);
     let post =
         |body: &Value, status: u16| rig.engine.api("POST", &rig.path(), Some(body)).want(status).json();
     let since = "2020-01-01T00:00:00Z";
@@ -208,10 +208,10 @@ fn jobs_that_cannot_be() {
     for id in ["job_0000000000000001", "job_x", "x"] {
         rig.engine.api("GET", &format!("/accounts/acme/jobs/{id}"), None).want(404);
     }
-    // A job whose subscription goes away is over.
+    // A job whose subscription goes away is over; at its rate it cannot have come to its end before.
     rig.engine.patch("acme", &rig.sub, &json!({"status": "active"}));
     rig.receiver.on("/", |_| Reply::Held);
-    let job = rig.recover(&json!({}));
+    let job = rig.recover(&json!({"ratePerSecond": 1}));
     let path = format!("/accounts/acme/subscriptions/{}", rig.sub);
     rig.engine.api("DELETE", &path, None).want(204);
     assert_eq!(rig.until_over(&job["id"])["status"], "cancelled");
