@@ -49,10 +49,10 @@ struct Step {
 /// Times from acceptance to delivery.
 #[derive(Serialize)]
 pub struct Delay {
-    avg: u64,
-    p50: u64,
-    p99: u64,
-    max: u64,
+    pub avg: u64,
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
 }
 
 impl Delay {

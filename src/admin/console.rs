@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 30] = files![
+const FILES: [File; 31] = files![
     "index.html" HTML,
     "console.css" CSS,
     "accounts.js" JS,
@@ -56,6 +56,7 @@ const FILES: [File; 30] = files![
     "live.js" JS,
     "main.js" JS,
     "menu.js" JS,
+    "overview.js" JS,
     "panel.js" JS,
     "recover.js" JS,
     "remove.js" JS,

@@ -224,4 +224,7 @@ pub struct Health {
 /// Knows how subscriptions do. Answers from memory.
 pub trait Healths: Send + Sync + 'static {
     fn health(&self, subscription: SubscriptionKey) -> Health;
+    /// Those that are behind, failing or have retries waiting, with the time of their oldest undelivered
+    /// event: a bounded number, the worst.
+    fn unwell(&self) -> Vec<(SubscriptionKey, UnixMillis)>;
 }

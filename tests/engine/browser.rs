@@ -103,6 +103,12 @@ fn deliveries_are_seen_as_they_happen_and_sent_once_more() {
 }
 
 #[test]
+fn the_operator_sees_how_all_of_it_does() {
+    // What fails waits for its retry as long as one looks.
+    Rig::start(&Options { retries: &["1h"], ..Options::default() }).play("overview", "whole");
+}
+
+#[test]
 fn it_fits_light_and_dark_wide_and_narrow() {
     played("looks", "everywhere");
 }

@@ -196,6 +196,9 @@ fn engine_wide() -> Vec<Operation> {
         op("GET /me", "Tokens", "getMe", Token, "Show whose token this is")
             .ok(200, "Who asks.", Answer::One("Me"))
             .refuses(404, "The token's account is gone."),
+        op("GET /overview", "Engine", "getOverview", Operate, "Show how the engine does")
+            .about("From memory: nothing is scanned.")
+            .ok(200, "How it does now and has done for three minutes.", Answer::One("Overview")),
         op("POST /checkpoint", "Engine", "makeCheckpoint", Operate, "Make a checkpoint of the store")
             .about("For `postrider backup`, which runs on the same machine. There is one at a time.")
             .ok(201, "It is there.", Answer::One("Checkpoint")),

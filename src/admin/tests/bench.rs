@@ -199,6 +199,10 @@ impl Healths for Well {
     fn health(&self, _: SubscriptionKey) -> Health {
         Health::default()
     }
+
+    fn unwell(&self) -> Vec<(SubscriptionKey, UnixMillis)> {
+        Vec::new()
+    }
 }
 
 impl crate::admin::Checkpoints for Well {
@@ -302,6 +306,7 @@ impl Bench {
             replays: Arc::new(Well),
             jobs: Arc::new(Well),
             live: Arc::default(),
+            pulse: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
             metrics,
