@@ -14,7 +14,7 @@ def whole(run):
         page.get_by_role("button", name="Menu").click()
         page.get_by_role("link", name="Overview").click()
         expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-        expect(page.get_by_text("2 subscriptions of 1 accounts")).to_be_visible()
+        expect(page.get_by_text("2 subscriptions of 1 account")).to_be_visible()
         expect(page.get_by_text("No host fails, and none is behind.")).to_be_visible()
         run.accessible("an idle overview")
     with run.step("it is live: what happens is in it"):

@@ -56,7 +56,7 @@ export function deliveriesOf(context, sub, noticed) {
     ? h('p', {}, 'No deliveries of this kind.')
     : [
       h('p', {}, 'No deliveries yet: they appear here as events come in.'),
-      mayManage && h('p', { class: 'quiet' }, 'To see what your receiver would get, choose More, Send test event.'),
+      mayManage && h('p', { class: 'quiet' }, 'To see what your receiver would get, choose Send test event.'),
     ]);
 
   async function load(cursor) {

@@ -13,7 +13,7 @@ import { sendTest } from './test-event.js';
 import { inWords } from './words.js';
 
 const REFRESH_MS = 5000;
-const CHARTS_MS = 30000;
+const CHARTS_MS = 60000;
 /** Attempts that the sentence about the receiver speaks of. */
 const RECENT_MAX = 20;
 
@@ -66,12 +66,15 @@ export async function detailPage(page, context, id) {
   }
 
   let soon = 0;
+  /** Something has happened that the charts do not show yet. */
+  let fresh = false;
   const again = async () => {
     soon = 0;
     sub = await get(subscription(account, id)).catch(() => sub);
     draw();
   };
   const list = deliveriesOf(context, sub, (attempt) => {
+    fresh = true;
     recent = [attempt, ...recent].slice(0, RECENT_MAX);
     // Health is renewed once a second: no need to ask more often.
     if (soon === 0) soon = setTimeout(again, 1000);
@@ -85,7 +88,10 @@ export async function detailPage(page, context, id) {
     if (document.visibilityState === 'visible') work().catch(() => {});
   }, ms);
   const timers = [
-    every(REFRESH_MS, async () => { await again(); await list.refresh(); }),
+    every(REFRESH_MS, async () => {
+      await Promise.all([again(), list.refresh(), fresh && charts.load()]);
+      fresh = false;
+    }),
     every(CHARTS_MS, () => charts.load()),
   ];
   return () => {

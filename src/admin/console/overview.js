@@ -5,6 +5,7 @@ import { h, replace } from './dom.js';
 import { badge, duration, time } from './format.js';
 
 const EVERY_MS = 1000;
+const SECONDS = 180;
 const breakers = { open: ['bad', 'Left alone'], half_open: ['warn', 'Being tried'], closed: ['warn', 'Failing'] };
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const when = (at) => clock.format(new Date(at));
@@ -28,7 +29,18 @@ function tiles(now) {
     tile('Dead letters', number(now.deadLetters), 'given up, can be recovered', now.deadLetters > 0 ? 'warn' : ''));
 }
 
-function charts(history) {
+const many = (count, one) => `${number(count)} ${one}${count === 1 ? '' : 's'}`;
+
+/** Before the start there was nothing: the scale of time stays the same. */
+function padded(history) {
+  const first = history.length > 0 ? Date.parse(history[0].at) : Date.now();
+  const missing = Array.from({ length: Math.max(0, SECONDS - history.length) }, (_, at) => at + 1).reverse();
+  const nothing = { accepted: 0, delivered: 0, failed: 0, waiting: 0, delayMs: null };
+  return [...missing.map((ago) => ({ at: new Date(first - ago * 1000).toISOString(), ...nothing })), ...history];
+}
+
+function charts(told) {
+  const history = padded(told);
   const times = history.map((one) => one.at);
   const values = (name) => history.map((one) => one[name]);
   const counts = [
@@ -65,7 +77,7 @@ function failing(hosts) {
 
 export async function overviewPage(page) {
   const now = h('div');
-  const drawn = h('div', { class: 'columns' });
+  const drawn = h('div', { class: 'columns charts' });
   const hosts = h('div');
   const size = h('p', { class: 'quiet' });
   const stale = h('p', { class: 'note', role: 'status', hidden: true });
@@ -75,7 +87,7 @@ export async function overviewPage(page) {
     stale.hidden = true;
     if (overview.at === last) return;
     last = overview.at;
-    size.textContent = `${number(overview.subscriptions)} subscriptions of ${number(overview.accounts)} accounts`;
+    size.textContent = `${many(overview.subscriptions, 'subscription')} of ${many(overview.accounts, 'account')}`;
     replace(now, tiles(overview));
     replace(drawn, charts(overview.history));
     // The reader's place in the table is kept while nothing changes.

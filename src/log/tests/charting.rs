@@ -14,7 +14,9 @@ fn settle(rig: &Rig, serial: u64, attempts: Vec<(SubscriptionKey, Attempt)>) {
 fn sum(rig: &Rig, sub: SubscriptionKey) -> Rollup {
     let mut sum = Rollup::default();
     let found = rig.store.rollups_of(sub, (Span(0), Span(u32::MAX))).expect("reads");
-    found.values().for_each(|rollup| sum.add(rollup));
+    for rollup in found.values() {
+        sum.add(rollup);
+    }
     sum
 }
 
