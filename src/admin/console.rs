@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 25] = files![
+const FILES: [File; 31] = files![
     "index.html" HTML,
     "console.css" CSS,
     "accounts.js" JS,
@@ -45,6 +45,8 @@ const FILES: [File; 25] = files![
     "api.js" JS,
     "attempts.js" JS,
     "bar.js" JS,
+    "chart.js" JS,
+    "deliveries.js" JS,
     "detail.js" JS,
     "dom.js" JS,
     "events-field.js" JS,
@@ -54,12 +56,16 @@ const FILES: [File; 25] = files![
     "live.js" JS,
     "main.js" JS,
     "menu.js" JS,
+    "overview.js" JS,
     "panel.js" JS,
+    "recover.js" JS,
     "remove.js" JS,
-    "replay.js" JS,
     "secret.js" JS,
     "signin.js" JS,
+    "stats.js" JS,
+    "test-event.js" JS,
     "webhooks.js" JS,
+    "words.js" JS,
 ];
 
 pub async fn root() -> Redirect {

@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod caller;
 mod certificate;
+mod charts;
 mod checkpoint;
 mod console;
 mod deliveries;
@@ -28,6 +29,7 @@ mod live;
 mod made;
 mod openapi;
 mod origin;
+mod overview;
 mod peer;
 mod ports;
 mod probes;
@@ -51,6 +53,7 @@ pub use jwt::{Jwt, JwtError, JwtFiles};
 pub use limits::Limits;
 pub use live::Live;
 pub use origin::Frames;
+pub use overview::{Pulse, Sample};
 pub use ports::{
     Again, BoxFuture, BreakerState, Changes, Checkpoints, EventsPage, EventsQuery, Health, HealthState,
     Healths, JobError, Jobs, Lasts, Place, Queries, QueryError, ReplayError, Replays, Standing,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 pub use crate::log::listing::{Lasts, Place, Standing};
 use crate::model::{
-    AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Seq, Subscription, SubscriptionKey,
-    UnixMillis,
+    AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Rollup, Seq, Subscription,
+    SubscriptionKey, UnixMillis,
 };
 use crate::recover::{Job, JobId, Scope};
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed};
@@ -63,6 +63,13 @@ pub trait Queries: Send + Sync + 'static {
     fn event(&self, account: AccountKey, id: &EventId) -> Result<Option<Arc<Event>>, QueryError>;
     /// The events at these places, as far as the log has them.
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError>;
+    /// What came of a subscription's attempts, by the beginning of each span of five minutes, oldest
+    /// first: from `range.0` on, before `range.1`. Empty ones are left out.
+    fn rollups(
+        &self,
+        subscription: SubscriptionKey,
+        range: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<(UnixMillis, Rollup)>, QueryError>;
     /// How many deliveries from `from` on are asked for, as far as one look goes, and where to go on.
     fn matching(
         &self,
@@ -219,4 +226,7 @@ pub struct Health {
 /// Knows how subscriptions do. Answers from memory.
 pub trait Healths: Send + Sync + 'static {
     fn health(&self, subscription: SubscriptionKey) -> Health;
+    /// Those that are behind, failing or have retries waiting, with the time of their oldest undelivered
+    /// event: a bounded number, the worst.
+    fn unwell(&self) -> Vec<(SubscriptionKey, UnixMillis)>;
 }

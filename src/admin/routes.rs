@@ -14,8 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, audit, auth, checkpoint, console, deliveries, event_types, events, idempotency, jobs, openapi,
-    probes, replay, session, stream, subscriptions, tokens,
+    accounts, audit, auth, charts, checkpoint, console, deliveries, event_types, events, idempotency, jobs,
+    openapi, overview, probes, replay, session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -47,6 +47,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/checkpoint", operate(post(checkpoint::make).delete(checkpoint::drop)))
         .route("/audit", operate(get(audit::of_all)))
         .route(&format!("{account}/audit"), manage(get(audit::of_account)))
+        .route("/overview", operate(get(overview::show)))
         .route("/accounts", operate(get(accounts::list)))
         .route(account, operate(get(accounts::show).put(accounts::put).delete(accounts::delete)))
         .route(&format!("{account}/features"), operate(get(accounts::features)))
@@ -64,6 +65,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         )
         .route(&format!("{subscription}/secret"), manage_gated(get(subscriptions::secret)))
         .route(&format!("{subscription}/secret/rotate"), manage_gated(post(subscriptions::rotate_secret)))
+        .route(&format!("{subscription}/stats"), read_gated(get(charts::stats)))
         .route(
             &format!("{subscription}/deliveries/{{event}}/attempts"),
             read_gated(get(deliveries::attempts)),

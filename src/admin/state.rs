@@ -12,6 +12,7 @@ use super::limits::Limits;
 use super::live::Live;
 use super::made::Made;
 use super::origin::Frames;
+use super::overview::Pulse;
 use super::ports::{Changes, Checkpoints, Healths, Jobs, Queries, QueryError, Replays};
 use super::problem::Problem;
 use super::readiness::Readiness;
@@ -43,6 +44,7 @@ pub struct Admin {
     pub replays: Arc<dyn Replays>,
     pub jobs: Arc<dyn Jobs>,
     pub live: Arc<Live>,
+    pub pulse: Arc<Pulse>,
     pub readiness: Arc<Readiness>,
     pub telemetry: Arc<Telemetry>,
     pub metrics: ControlMetrics,

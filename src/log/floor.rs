@@ -2,10 +2,11 @@
 //! which never seek below them, and the compaction filters, which let old rows die where RocksDB
 //! rewrites files anyway.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::key::{ATTEMPT_BUCKET_BITS, Key};
 use super::record::{AccountRow, FloorsRow, decode};
+use super::rollups::Span;
 use crate::model::Seq;
 
 /// Floors only rise.
@@ -15,6 +16,8 @@ pub struct Floors {
     ids: AtomicU64,
     attempts: AtomicU64,
     dead: AtomicU64,
+    /// By span. Follows from the clock, so it is not kept on disk.
+    rollups: AtomicU32,
 }
 
 impl Floors {
@@ -42,6 +45,10 @@ impl Floors {
         self.dead.fetch_max(to.dead.0, Ordering::AcqRel);
     }
 
+    pub fn set_rollups(&self, floor: Span) {
+        self.rollups.store(floor.0, Ordering::Release);
+    }
+
     /// Whether a row is wholly below its floor. What cannot be read stays: it is not this one's to judge.
     #[must_use]
     pub fn is_dead(&self, key: &[u8], value: &[u8]) -> bool {
@@ -59,6 +66,7 @@ impl Floors {
                 | Key::Filter { partition },
             ) => partition < floors.ids,
             Ok(Key::Attempts { bucket, .. }) => bucket < floors.attempts.0 >> ATTEMPT_BUCKET_BITS,
+            Ok(Key::Rollup { span, .. }) => span < self.rollups.load(Ordering::Acquire),
             Ok(Key::Dead { seq, .. }) => seq < floors.dead,
             Ok(
                 Key::Format
@@ -100,6 +108,9 @@ mod tests {
         let subscription = SubscriptionKey(1);
         check(Key::Attempts { subscription, bucket: 1, serial: 9 }, true);
         check(Key::Attempts { subscription, bucket: 2, serial: 9 }, false);
+        floors.set_rollups(Span(9));
+        check(Key::Rollup { subscription, span: 8, serial: 1 }, true);
+        check(Key::Rollup { subscription, span: 9, serial: 1 }, false);
         check(Key::Dead { subscription, seq: Seq(29) }, true);
         check(Key::Dead { subscription, seq: Seq(30) }, false);
         check(Key::Events { first: Seq(1) }, false);

@@ -58,6 +58,8 @@ pub enum Key {
     Lagging { subscription: SubscriptionKey },
     /// `lagging`: since when it has seen nothing but failure.
     Failing { subscription: SubscriptionKey },
+    /// `attempts`: what came of a subscription's attempts in a span of five minutes.
+    Rollup { subscription: SubscriptionKey, span: u32, serial: u64 },
     /// `dead`
     Dead { subscription: SubscriptionKey, seq: Seq },
 }
@@ -79,6 +81,7 @@ const RETRY: u8 = 71;
 const LAGGING: u8 = 72;
 const DEAD: u8 = 73;
 const FAILING: u8 = 74;
+const ROLLUP: u8 = 80;
 const RETRY_OF: u8 = 75;
 
 /// Bytes that are no key of the log.
@@ -153,6 +156,7 @@ impl Key {
             Self::Lagging { .. } => LAGGING,
             Self::Dead { .. } => DEAD,
             Self::Failing { .. } => FAILING,
+            Self::Rollup { .. } => ROLLUP,
         }
     }
 
@@ -175,6 +179,9 @@ impl Key {
             }
             Self::Retry(at) => put(put(put(key, at.due.0), at.subscription.0), at.seq.0),
             Self::Lagging { subscription } | Self::Failing { subscription } => put(key, subscription.0),
+            Self::Rollup { subscription, span, serial } => {
+                put(put(key, subscription.0).with(&span.to_be_bytes()), serial)
+            }
             Self::Dead { subscription, seq } | Self::RetryOf { subscription, seq } => {
                 put(put(key, subscription.0), seq.0)
             }
@@ -212,6 +219,11 @@ impl Key {
             }),
             LAGGING => Self::Lagging { subscription: SubscriptionKey(rest.u64()?) },
             FAILING => Self::Failing { subscription: SubscriptionKey(rest.u64()?) },
+            ROLLUP => Self::Rollup {
+                subscription: SubscriptionKey(rest.u64()?),
+                span: rest.u32()?,
+                serial: rest.u64()?,
+            },
             RETRY_OF => Self::RetryOf { subscription: SubscriptionKey(rest.u64()?), seq: rest.seq()? },
             DEAD => Self::Dead { subscription: SubscriptionKey(rest.u64()?), seq: rest.seq()? },
             other => return Err(KeyError::UnknownTag(other)),
@@ -294,6 +306,13 @@ impl KeyRange {
         Self { lower: key(from, 0), upper }
     }
 
+    /// The rollups of a subscription, `from` inclusive, `until` exclusive.
+    #[must_use]
+    pub fn rollups(subscription: SubscriptionKey, from: u32, until: u32) -> Self {
+        let key = |span| Key::Rollup { subscription, span, serial: 0 };
+        Self::between(&key(from), &key(until))
+    }
+
     /// The dead letters of a subscription from `from` on.
     #[must_use]
     pub fn dead(subscription: SubscriptionKey, from: Seq) -> Self {
@@ -358,6 +377,11 @@ mod tests {
             })),
             sub().prop_map(|subscription| Key::Lagging { subscription }),
             sub().prop_map(|subscription| Key::Failing { subscription }),
+            (sub(), any::<u32>(), n()).prop_map(|(subscription, span, serial)| Key::Rollup {
+                subscription,
+                span,
+                serial
+            }),
             (sub(), seq()).prop_map(|(subscription, seq)| Key::Dead { subscription, seq }),
         ]
     }
@@ -410,6 +434,10 @@ mod tests {
         check(Key::Retry(retry), "47000000000000000600000000000011220000000001020304");
         check(Key::Lagging { subscription: sub }, "480000000000001122");
         check(Key::Failing { subscription: sub }, "4a0000000000001122");
+        check(
+            Key::Rollup { subscription: sub, span: 3, serial: 4 },
+            "500000000000001122000000030000000000000004",
+        );
         check(Key::Dead { subscription: sub, seq }, "4900000000000011220000000001020304");
     }
 

@@ -1,6 +1,6 @@
 //! The log: one RocksDB, one thread that writes it, and what others may ask of it.
 //!
-//! `key`, `record`, `fingerprint`, `dedupe`, `timeline` and `floor` are pure; `db` alone imports rocksdb.
+//! `key`, `record`, `fingerprint`, `dedupe`, `timeline`, `rollups` and `floor` are pure; `db` alone imports rocksdb.
 //! `api` is the boundary at which another engine could stand in: nothing outside assumes that the log is
 //! local.
 
@@ -9,6 +9,7 @@ pub mod fingerprint;
 pub mod floor;
 pub mod key;
 pub mod record;
+pub mod rollups;
 pub mod timeline;
 
 #[cfg(feature = "engine")]
@@ -21,6 +22,8 @@ mod auditing;
 pub mod backup;
 #[cfg(feature = "engine")]
 mod census;
+#[cfg(feature = "engine")]
+mod charts;
 #[cfg(feature = "engine")]
 mod commit;
 #[cfg(feature = "engine")]

@@ -105,6 +105,7 @@ impl Writer {
         self.index.store(Arc::clone(&index));
         let gone = changed.subscriptions.iter().filter(|change| change.after.is_none());
         self.deleted.extend(gone.filter_map(|change| change.before.as_ref().map(|sub| sub.key)));
+        self.deleted.iter().for_each(|key| self.store.rollups().forget(*key));
         let told = Arc::new(changed.clone());
         for worker in &mut self.workers {
             worker.outbox.input(Input::Changed { changed: Arc::clone(&told), index: Arc::clone(&index) });
@@ -137,6 +138,8 @@ impl Writer {
     /// What was pending is written: says so, and hands released subscriptions to their owners.
     pub(super) fn settled(&mut self) {
         let index = self.index.load();
+        let store = Arc::clone(&self.store);
+        let mut rollups = store.rollups();
         for settlement in std::mem::take(&mut self.pending) {
             let worker = u16::try_from(settlement.worker).unwrap_or(u16::MAX);
             let mark = self.state.watermarks.entry(worker).or_default();
@@ -152,6 +155,10 @@ impl Writer {
                     worker.outbox.input(Input::Adopt(released));
                     worker.touched = true;
                 }
+            }
+            for ((subscription, attempt), accepted_at) in settlement.attempts.iter().zip(&settlement.accepted)
+            {
+                rollups.note(*subscription, attempt, *accepted_at);
             }
             self.observer.settled(settlement.attempts, settlement.accepted);
         }

@@ -142,6 +142,7 @@ fn read_meta(
                 | Key::RetryOf { .. }
                 | Key::Lagging { .. }
                 | Key::Failing { .. }
+                | Key::Rollup { .. }
                 | Key::Dead { .. } => {}
             }
         }

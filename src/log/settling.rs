@@ -6,6 +6,7 @@ use super::db::{Batch, Family};
 use super::guard::StoreError;
 use super::key::{Key, KeyRange, attempt_bucket};
 use super::record::{CountersRow, DeadValue, RetryValue, encode};
+use super::rollups::RollupRow;
 use crate::model::{Attempt, Disposition, Seq, SubscriptionKey, Trigger};
 use crate::settle::{RetryKey, RetryRow, Settlement};
 
@@ -63,6 +64,14 @@ pub(super) fn put_watermark(batch: &mut Batch<'_>, worker: u16, mark: Seq) -> Re
     Ok(())
 }
 
+pub(super) fn put_rollups(batch: &mut Batch<'_>, rows: &[RollupRow]) -> Result<(), StoreError> {
+    for row in rows {
+        let key = Key::Rollup { subscription: row.subscription, span: row.span.0, serial: row.serial };
+        batch.put(Family::Attempts, key.encode().as_ref(), &encode(&row.rollup)?);
+    }
+    Ok(())
+}
+
 pub(super) fn delete_retries(batch: &mut Batch<'_>, keys: &[RetryKey], counters: &mut CountersRow) {
     for key in keys {
         batch.delete(Family::Retries, Key::Retry(*key).encode().as_ref());
@@ -85,6 +94,7 @@ pub(super) fn delete_subscription(batch: &mut Batch<'_>, subscription: Subscript
     batch.delete_range(Family::Dead, &KeyRange::dead(subscription, Seq(0)));
     batch.delete_range(Family::Retries, &KeyRange::retries_of(subscription));
     batch.delete_range(Family::Attempts, &KeyRange::attempts(subscription, 0, u64::MAX));
+    batch.delete_range(Family::Attempts, &KeyRange::rollups(subscription, 0, u32::MAX));
 }
 
 fn put_attempts(

@@ -5,13 +5,14 @@
 //! for a page at most, and meets [`StoreError::Closed`] in between.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crossbeam::queue::ArrayQueue;
 
 use super::db::{Db, DbOptions};
 use super::floor::Floors;
 use super::guard::{DirectoryLock, StoreError};
+use super::rollups::Rollups;
 use super::stats::LogStats;
 use super::waiting::Waiting;
 use crate::model::Seq;
@@ -30,6 +31,7 @@ pub struct Store {
     pub(super) orphans: ArrayQueue<RetryKey>,
     stats: Arc<LogStats>,
     waiting: Arc<Waiting>,
+    rollups: Mutex<Rollups>,
     /// The last field, so that the directory is given up after the store is closed.
     _lock: DirectoryLock,
 }
@@ -48,6 +50,7 @@ impl Store {
             orphans: ArrayQueue::new(ORPHANS_MAX),
             stats: Arc::default(),
             waiting: Arc::default(),
+            rollups: Mutex::default(),
         })
     }
 
@@ -101,6 +104,11 @@ impl Store {
     #[must_use]
     pub fn waiting(&self) -> &Arc<Waiting> {
         &self.waiting
+    }
+
+    /// Counts of attempts that are not over. Hold it for a look.
+    pub(super) fn rollups(&self) -> MutexGuard<'_, Rollups> {
+        self.rollups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[must_use]

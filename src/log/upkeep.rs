@@ -8,10 +8,13 @@ use super::auditing::oldest_noted;
 use super::commit::put_registry_rows;
 use super::db::Family;
 use super::guard::{StoreError, free_bytes};
+use super::key::Key;
 use super::publish::Doubt;
+use super::record::encode;
 use super::retention::{drop_files, floors, put_floors};
+use super::rollups::Span;
 use super::sealing::Sealing;
-use super::settling::put_watermark;
+use super::settling::{put_rollups, put_watermark};
 use super::stats::LogStats;
 use super::writer::Writer;
 use crate::model::{Now, Seq, UnixMillis};
@@ -20,6 +23,10 @@ use crate::model::{Now, Seq, UnixMillis};
 const RETENTION_TICKS: u64 = 60;
 /// Ticks between two samples of the store's sizes.
 const SAMPLE_TICKS: u64 = 5;
+/// Ticks between two times at which what charts are drawn from is written.
+const ROLLUP_TICKS: u64 = 60;
+/// Rows of that in one second, a few milliseconds' work.
+const ROLLUPS_AT_ONCE: usize = 4096;
 
 impl Writer {
     pub(super) fn tick(&mut self, now: Now) {
@@ -29,7 +36,11 @@ impl Writer {
             self.try_reopen();
         }
         if self.failed.is_none() {
-            for work in [Self::seal, Self::raise_idle_watermarks, Self::forget_noted] {
+            if self.ticks.is_multiple_of(ROLLUP_TICKS) || self.store.rollups().is_full() {
+                self.store.rollups().begin(now.wall);
+            }
+            let rollups = |writer: &mut Self, _| writer.write_rollups(ROLLUPS_AT_ONCE);
+            for work in [Self::seal, Self::raise_idle_watermarks, Self::forget_noted, rollups] {
                 if let Err(error) = work(self, now.wall) {
                     tracing::error!(code = error.code(), %error, "upkeep of the store failed");
                 }
@@ -45,6 +56,28 @@ impl Writer {
             self.sample();
         }
         self.ticks += 1;
+    }
+
+    /// Writes what charts are drawn from, a part each second until all is written.
+    pub(super) fn write_rollups(&mut self, most: usize) -> Result<(), StoreError> {
+        let counters = &mut self.state.counters;
+        let rows = self.store.rollups().take(most, || {
+            counters.attempts_serial += 1;
+            counters.attempts_serial
+        });
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let written = self.store.with(|db| {
+            let mut batch = db.batch()?;
+            put_rollups(&mut batch, &rows)?;
+            batch.put(Family::Meta, Key::Counters.encode().as_ref(), &encode(&self.state.counters)?);
+            db.write(batch, false)
+        });
+        if written.is_err() {
+            self.store.rollups().give_back(&rows);
+        }
+        written.map(|_| ())
     }
 
     fn look_at_disk(&mut self) {
@@ -170,6 +203,7 @@ impl Writer {
 
     pub(super) fn retain(&mut self, now: UnixMillis) -> Result<(), StoreError> {
         let present = self.store.floors.get();
+        self.store.floors.set_rollups(Span::of(now - self.options.retention.attempts));
         let window = self.options.dedupe_window;
         let state = &mut self.state;
         let next = floors(&state.timeline, &state.partitions, &self.options.retention, window, now, present);

@@ -18,7 +18,7 @@ use super::record::{
     AccountRow, CountersRow, DeadValue, EventsRow, FloorsRow, IdsRow, PartitionRow, RecordError, RetryValue,
     decode, decode_borrowed, decode_filter,
 };
-use crate::model::{AccountKey, Attempt, Seq, TypeBit, UnixMillis};
+use crate::model::{AccountKey, Attempt, Rollup, Seq, TypeBit, UnixMillis};
 use crate::recover::Job;
 use crate::registry::{RowError, verify_row};
 
@@ -328,7 +328,11 @@ impl Check<'_> {
     }
 
     fn attempts(&mut self, bytes: &[u8], value: &[u8]) -> Result<(), Fault> {
-        let Key::Attempts { bucket, serial, .. } = key(bytes, Family::Attempts)? else { return Ok(()) };
+        let (bucket, serial) = match key(bytes, Family::Attempts)? {
+            Key::Attempts { bucket, serial, .. } => (bucket, serial),
+            Key::Rollup { .. } => return Ok(decode::<Rollup>(value).map(|_| ())?),
+            _ => return Ok(()),
+        };
         let row: Vec<Attempt> = decode(value)?;
         for attempt in &row {
             self.within(attempt.seq)?;
@@ -388,7 +392,7 @@ fn key(bytes: &[u8], family: Family) -> Result<Key, Fault> {
         Key::Partition { .. } | Key::Fingerprints { .. } | Key::Sealed { .. } | Key::Filter { .. } => {
             Family::Ids
         }
-        Key::Attempts { .. } => Family::Attempts,
+        Key::Attempts { .. } | Key::Rollup { .. } => Family::Attempts,
         Key::Retry(_) | Key::RetryOf { .. } => Family::Retries,
         Key::Lagging { .. } | Key::Failing { .. } => Family::Lagging,
         Key::Dead { .. } => Family::Dead,

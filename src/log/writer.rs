@@ -377,6 +377,10 @@ impl Writer {
     /// Makes durable what is written, answers, and refuses the rest.
     fn finish(mut self, reply: Option<oneshot::Sender<()>>) {
         if self.failed.is_none() {
+            let _ = self.write(false, |_| Ok(()));
+            self.store.rollups().begin((self.options.clock)().wall);
+            // Where this fails charts lack their last minute.
+            let _ = self.write_rollups(usize::MAX);
             let counters = self.state.counters;
             // Where this fails nothing is lost but the last settlements, which are made again.
             let _ = self.write(true, |batch| {

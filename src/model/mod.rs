@@ -15,6 +15,7 @@ pub mod nearest;
 pub mod operational;
 pub mod outcome;
 pub mod refused;
+pub mod rollup;
 pub mod secret;
 pub mod subscription;
 pub mod time;
@@ -29,6 +30,7 @@ pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};
 pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, LastAttempt, Outcome, Trigger};
 pub use refused::Refused;
+pub use rollup::{Rollup, ended_at};
 pub use secret::{PreviousKeys, Secrets, SigningKeys};
 pub use subscription::{
     ClientIdentity, CustomHeader, DeliveryOptions, DisabledReason, Epoch, OnBlocked, Ordering,

@@ -15,9 +15,10 @@ use crate::ingest::{Access, Append, Authorize};
 use crate::log::api::{Appended, Refused, Request};
 use crate::log::guard::StoreError;
 use crate::log::query::EventFilter;
+use crate::log::rollups::Span;
 use crate::log::store::Store;
 use crate::model::{
-    AccountKey, Attempt, Event, EventId, NewEvent, Seq, Subscription, SubscriptionKey, UnixMillis,
+    AccountKey, Attempt, Event, EventId, NewEvent, Rollup, Seq, Subscription, SubscriptionKey, UnixMillis,
 };
 use crate::recover::Scope;
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
@@ -112,6 +113,16 @@ impl Queries for LogQueries {
 
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         self.0.events_at(seqs).map_err(|error| unreadable(&error))
+    }
+
+    fn rollups(
+        &self,
+        subscription: SubscriptionKey,
+        range: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<(UnixMillis, Rollup)>, QueryError> {
+        let spans = (Span::of(range.0), Span::of(range.1));
+        let found = self.0.rollups_of(subscription, spans).map_err(|error| unreadable(&error))?;
+        Ok(found.into_iter().map(|(span, rollup)| (span.begins_at(), rollup)).collect())
     }
 
     fn matching(

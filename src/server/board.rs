@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use crate::admin;
 use crate::log::waiting::Waiting;
 use crate::model::{SubscriptionKey, UnixMillis};
-use crate::schedule::{BreakerState, Health};
+use crate::schedule::{BreakerState, Counts, Health};
 use crate::worker::{Report, UNWELL_MAX};
 
 #[derive(Default)]
@@ -17,6 +17,7 @@ struct Part {
     healths: HashMap<SubscriptionKey, Health>,
     oldest: Option<UnixMillis>,
     unwell: Vec<(SubscriptionKey, UnixMillis)>,
+    counts: Counts,
 }
 
 /// One part for each worker; retries are counted by who writes their rows.
@@ -40,8 +41,18 @@ impl Board {
             }
         }
         part.oldest = report.oldest;
+        part.counts = report.counts;
         part.unwell.clone_from(&report.unwell);
         true
+    }
+
+    /// Of all workers: queued, in flight, lagging subscriptions.
+    pub fn totals(&self) -> [u64; 3] {
+        self.parts.iter().fold([0; 3], |[queued, in_flight, lagging], part| {
+            let counts = part.lock().unwrap_or_else(PoisonError::into_inner).counts;
+            let sum = |all: u64, more: usize| all + u64::try_from(more).unwrap_or(u64::MAX);
+            [sum(queued, counts.queued), sum(in_flight, counts.in_flight), sum(lagging, counts.lagging)]
+        })
     }
 
     /// When the log took the oldest event that is undelivered.
@@ -64,6 +75,10 @@ impl Board {
 }
 
 impl admin::Healths for Board {
+    fn unwell(&self) -> Vec<(SubscriptionKey, UnixMillis)> {
+        self.unwell()
+    }
+
     fn health(&self, subscription: SubscriptionKey) -> admin::Health {
         let of = |part: &Mutex<Part>| {
             part.lock().unwrap_or_else(PoisonError::into_inner).healths.get(&subscription).copied()

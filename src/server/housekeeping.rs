@@ -9,9 +9,9 @@ use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 
 use super::board::Board;
 use super::recover::Table;
-use crate::admin::Readiness;
-use crate::log::stats::LogStats;
-use crate::model::Mono;
+use crate::admin::{Pulse, Readiness, Sample};
+use crate::log::store::Store;
+use crate::model::{Mono, UnixMillis};
 use crate::registry::Registry;
 use crate::rt::clock;
 use crate::telemetry::Telemetry;
@@ -23,7 +23,8 @@ const TICK: Duration = Duration::from_secs(1);
 const TICK_RECOVERING: Duration = Duration::from_millis(50);
 
 pub struct Parts {
-    pub stats: Arc<LogStats>,
+    pub store: Arc<Store>,
+    pub pulse: Arc<Pulse>,
     pub board: Arc<Board>,
     pub jobs: Arc<Table>,
     pub registry: Arc<RwLock<Registry>>,
@@ -71,8 +72,25 @@ fn gauge(value: u64) -> f64 {
 }
 
 impl Parts {
+    /// For the operator's overview.
+    fn beat(&self, at: UnixMillis, oldest: Option<UnixMillis>) {
+        let stats = self.store.stats();
+        let [queued, in_flight, lagging_subscriptions] = self.board.totals();
+        self.pulse.beat(Sample {
+            at,
+            accepted: stats.accepted.load(Ordering::Relaxed),
+            attempts: self.store.rolled_up(),
+            queued,
+            in_flight,
+            lagging_subscriptions,
+            retries_waiting: stats.retries_waiting.load(Ordering::Relaxed),
+            dead_letters: stats.dead_letters.load(Ordering::Relaxed),
+            oldest,
+        });
+    }
+
     fn tick(&self) {
-        let stats = &self.stats;
+        let stats = self.store.stats();
         let load = |value: &std::sync::atomic::AtomicU64| gauge(value.load(Ordering::Relaxed));
         self.log.head.set(load(&stats.head));
         self.log.low_watermark.set(load(&stats.low_watermark));
@@ -88,8 +106,9 @@ impl Parts {
             self.readiness.beat(worker, Mono(mailbox.beat_ms().saturating_mul(1_000_000)));
         }
         let now = clock::now().wall;
-        let oldest = self.board.oldest().map_or(0.0, |at| now.since(at).as_secs_f64());
-        self.control.oldest_undelivered.set(oldest);
+        let oldest = self.board.oldest();
+        self.control.oldest_undelivered.set(oldest.map_or(0.0, |at| now.since(at).as_secs_f64()));
+        self.beat(now, oldest);
         self.control.recover_jobs.set(gauge(self.jobs.open()));
         let unwell = self.board.unwell();
         let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);

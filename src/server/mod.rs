@@ -144,8 +144,8 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let outboxes: Vec<Arc<dyn Outbox>> =
         mailboxes.iter().map(|mailbox| Arc::clone(mailbox) as Arc<dyn Outbox>).collect();
     let store = Arc::clone(&opened.store);
-    let stats = Arc::clone(store.stats());
     let live = Arc::new(admin::Live::default());
+    let pulse = Arc::new(admin::Pulse::default());
     let jobs = Arc::new(recover::Table::new(store.jobs()?));
     let writer = writer::start(WriterParts {
         store: Arc::clone(&store),
@@ -215,6 +215,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         replays,
         jobs: Arc::new(recover::JobDesk::new(Arc::clone(&jobs), writer.requests(), Arc::clone(&store))),
         live,
+        pulse: Arc::clone(&pulse),
         readiness: Arc::clone(&readiness),
         telemetry: Arc::clone(&telemetry),
         metrics: ControlMetrics::new(),
@@ -237,7 +238,8 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         },
     )?;
     let housekeeping = housekeeping::start(housekeeping::Parts {
-        stats,
+        store,
+        pulse,
         board,
         jobs: Arc::clone(&jobs),
         registry,

@@ -5,10 +5,12 @@ program cannot see by looking once (a request to a foreign address, a violation 
 policy, an error in the console) is watched all the while and fails the step in which it happens.
 """
 
+import http.client
 import json
 import os
 import pathlib
 import re
+import socket
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -54,6 +56,19 @@ def token(of, role="account_owner", platform_user=True):
 def subscribe(of, name, path="/hook", events=("*",), **more):
     body = {"name": name, "callbackUrl": RECEIVER + path, "events": list(events), **more}
     return api("POST", f"/accounts/{of}/subscriptions", body)
+
+
+def send(of, event, type="user.created"):
+    """An event over the socket, as the platform writes it."""
+    wire = socket.socket(socket.AF_UNIX)
+    wire.connect(os.environ["POSTRIDER_SOCKET"])
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = wire
+    body = json.dumps({"accountId": of, "id": event, "type": type, "data": {"id": event}})
+    connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
+    answer = connection.getresponse()
+    assert answer.status == 202, answer.read()
+    connection.close()
 
 
 class Watch:
@@ -173,5 +188,5 @@ def play(name, scenario):
 
 
 __all__ = [
-    "ORIGIN", "OPERATOR", "RECEIVER", "Run", "account", "api", "expect", "play", "subscribe", "token",
+    "ORIGIN", "OPERATOR", "RECEIVER", "Run", "account", "api", "expect", "play", "send", "subscribe", "token",
 ]

@@ -90,6 +90,25 @@ fn many_are_searched_and_paged() {
 }
 
 #[test]
+fn deliveries_are_seen_as_they_happen_and_sent_once_more() {
+    let options = Options { retries: &["1s"], ..Options::default() };
+    let rig = Rig::start(&options);
+    // It fails until there is a request by hand: what was missed arrives when it is sent once more.
+    let failures = std::sync::atomic::AtomicUsize::new(0);
+    rig.receiver.on("/breaks", move |_| {
+        let so_far = failures.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Reply::Status(if so_far < 2 { 500 } else { 204 })
+    });
+    rig.play("deliveries", "whole");
+}
+
+#[test]
+fn the_operator_sees_how_all_of_it_does() {
+    // What fails waits for its retry as long as one looks.
+    Rig::start(&Options { retries: &["1h"], ..Options::default() }).play("overview", "whole");
+}
+
+#[test]
 fn it_fits_light_and_dark_wide_and_narrow() {
     played("looks", "everywhere");
 }

@@ -32,6 +32,13 @@ export function keepTimes() {
   }, 5000);
 }
 
+/** 7 ms, 1.4 s, 12 min, 3.5 h. */
+export function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const [size, unit] = [[1000, 's'], [60000, 'min'], [3600000, 'h'], [86400000, 'days']].findLast(([least]) => ms >= least);
+  return `${(ms / size).toFixed(ms / size < 10 ? 1 : 0)} ${unit}`;
+}
+
 export const badge = (kind, text) => h('span', { class: `badge ${kind}` }, text);
 
 const reasons = {
@@ -56,21 +63,6 @@ export function health(sub) {
   return badge('good', 'Healthy');
 }
 
-/** What holds deliveries up, in a sentence; null where nothing does. */
-export function inWords(sub) {
-  const { state, breaker, pending } = sub.health;
-  if (sub.status !== 'active') return null;
-  const waiting = pending === 0 ? '' : pending === 1 ? '1 delivery waits.' : `${pending} deliveries wait.`;
-  const say = (text) => h('p', { class: 'quiet' }, text);
-  if (breaker === 'open') {
-    return say(`The receiver's host kept failing, so it is left alone for a while; then one request tries it. ${waiting} None is lost, and waiting costs no attempt.`);
-  }
-  if (breaker === 'half_open') return say(`The host is tried with few requests, and with more as they succeed. ${waiting}`);
-  if (state === 'lagging') return say(`Events come faster than the receiver takes them. ${waiting} They are read from the log as it does.`);
-  if (state === 'failing') return say(`The last attempt failed; it is tried again by the schedule. ${waiting}`);
-  return null;
-}
-
 export const delivery = {
   pending: ['quiet', 'Pending'],
   delivered: ['good', 'Delivered'],
@@ -83,22 +75,4 @@ export function events(selectors, types) {
   if (selectors.includes('*')) return 'All events';
   const names = selectors.map((one) => types.find((type) => type.id === one)?.name ?? one);
   return names.length <= 2 ? names.join(', ') : `${names.slice(0, 2).join(', ')} and ${names.length - 2} more`;
-}
-
-/** One attempt: what was sent, what came back. */
-export function attempt(one) {
-  const outcome = one.error
-    ? badge('bad', `${one.error.kind}: ${one.error.message}`)
-    : badge('good', `Delivered, ${one.statusCode}`);
-  const lines = (headers) => (Array.isArray(headers) ? headers : Object.entries(headers ?? {}).map(([name, value]) => ({ name, value })))
-    .map(({ name, value }) => `${name}: ${value}`).join('\n');
-  return h('details', { class: 'attempt', open: Boolean(one.error) },
-    h('summary', {}, `Attempt ${one.number} `, time(one.startedAt), ` ${one.durationMs} ms `, outcome),
-    h('h3', {}, 'Request'),
-    h('pre', { tabindex: '0' }, `POST ${one.request.url}\n${lines(one.request.headers)}\n\n(${one.request.bodySize} bytes)`),
-    h('h3', {}, 'Response'),
-    one.response
-      ? h('pre', { tabindex: '0' }, `${one.statusCode}\n${lines(one.response.headers)}\n\n${one.response.body}`
-        + (one.response.truncated ? '\n… (cut off)' : ''))
-      : h('p', { class: 'quiet' }, 'There was none.'));
 }

@@ -1,17 +1,19 @@
-// Attempts as they happen, by server-sent events.
+// Attempts as they happen. The browser comes again by itself when a connection ends; where it may not, the
+// page goes on by asking now and then.
 import { account as accountPath } from './api.js';
 
-/** At most this often: a busy subscription has thousands a second. */
-const CALM_MS = 500;
-
-/** Calls `look` soon after something happened to the subscription. Gives what ends it. */
-export function live(account, id, look) {
-  const source = new EventSource(`/api/v1${accountPath(account)}/deliveries/stream?subscriptionId=${encodeURIComponent(id)}`);
-  let timer = null;
-  const soon = () => {
-    timer ??= setTimeout(() => { timer = null; look(); }, CALM_MS);
-  };
-  source.addEventListener('attempt', soon);
-  source.addEventListener('gap', soon);
-  return () => { source.close(); clearTimeout(timer); };
+/** Calls `attempt` for each, and `stale` where some were missed: at a gap, and after each new connection. */
+export function watch(account, subscriptionId, { attempt, stale, state }) {
+  const query = new URLSearchParams({ subscriptionId });
+  const source = new EventSource(`/api/v1${accountPath(account)}/deliveries/stream?${query}`);
+  let opened = false;
+  source.addEventListener('open', () => {
+    state(true);
+    if (opened) stale();
+    opened = true;
+  });
+  source.addEventListener('error', () => state(false));
+  source.addEventListener('attempt', (event) => attempt(JSON.parse(event.data)));
+  source.addEventListener('gap', stale);
+  return () => source.close();
 }

@@ -6,6 +6,7 @@ import { drawBar, hideBar, webhooksOff } from './bar.js';
 import { detailPage } from './detail.js';
 import { failed, h, loading, replace, toast } from './dom.js';
 import { keepTimes } from './format.js';
+import { overviewPage } from './overview.js';
 import { signInPage } from './signin.js';
 import { webhooksPage } from './webhooks.js';
 
@@ -44,6 +45,10 @@ function show() {
   if (!me) return undefined;
   const [root, name, section, id] = place();
   const account = root === 'accounts' && name ? name : me.accountId;
+  if (root === 'overview' && me.role === 'operator') {
+    drawBar(context, null, 'overview', endSession);
+    return render('Overview', (page) => overviewPage(page));
+  }
   if (!account) {
     drawBar(context, null, 'accounts', endSession);
     return render('Accounts', (page) => accountsPage(page, context));

@@ -47,8 +47,9 @@ export function secretCard(context, sub) {
     }
   }
   hidden();
-  return h('section', { class: 'card', 'aria-label': 'Secret' },
+  const root = h('section', { class: 'card', 'aria-label': 'Secret' },
     h('h2', {}, 'Secret'),
     h('p', { class: 'quiet' }, 'Your receiver checks the signature with it, by Standard Webhooks.'),
     place);
+  return { root, shown };
 }

@@ -4,9 +4,10 @@ import { h, keyed, replace } from './dom.js';
 import { events, health, status, time } from './format.js';
 import { menu } from './menu.js';
 import { openPanel } from './panel.js';
+import { recover } from './recover.js';
 import { remove } from './remove.js';
-import { recover, sendTest } from './replay.js';
 import { rotate } from './secret.js';
+import { sendTest } from './test-event.js';
 
 const PAGE = 25;
 const REFRESH_MS = 10000;

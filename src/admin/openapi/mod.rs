@@ -215,6 +215,10 @@ fn query_parameter(name: &str) -> Value {
         "cursor" => ("The `next` of the page before.", json!({"type": "string"})),
         "since" => ("Nothing from before this time.", time()),
         "until" => ("Nothing from this time on.", time()),
+        "step" => (
+            "Seconds of a step; where it is missing, one that gives some hundred steps.",
+            json!({"type": "integer", "minimum": 300, "multipleOf": 300}),
+        ),
         "operational" => {
             ("With the types that the engine makes itself.", json!({"type": "boolean", "default": false}))
         }

@@ -196,6 +196,9 @@ fn engine_wide() -> Vec<Operation> {
         op("GET /me", "Tokens", "getMe", Token, "Show whose token this is")
             .ok(200, "Who asks.", Answer::One("Me"))
             .refuses(404, "The token's account is gone."),
+        op("GET /overview", "Engine", "getOverview", Operate, "Show how the engine does")
+            .about("From memory: nothing is scanned.")
+            .ok(200, "How it does now and has done for three minutes.", Answer::One("Overview")),
         op("POST /checkpoint", "Engine", "makeCheckpoint", Operate, "Make a checkpoint of the store")
             .about("For `postrider backup`, which runs on the same machine. There is one at a time.")
             .ok(201, "It is there.", Answer::One("Checkpoint")),
@@ -319,6 +322,10 @@ fn deliveries() -> Vec<Operation> {
             .body("Recover")
             .ok(200, "What a dry run finds.", Answer::One("Matched"))
             .ok(202, "The job that does it.", Answer::One("Job")),
+        op("GET /accounts/{account}/subscriptions/{subscription}/stats", "Deliveries", "getStats", Read, "Show success, failure and delay over time")
+            .about("In steps of equal length, empty ones included: the last day without `since`. Counts are attempts; a delivery that is made again by hand has no delay.")
+            .query(&["since", "until", "step"])
+            .ok(200, "The steps, oldest first.", Answer::One("Stats")),
         op("GET /accounts/{account}/jobs", "Deliveries", "listJobs", Read, "List jobs").list("Job"),
         op("GET /accounts/{account}/jobs/{job}", "Deliveries", "getJob", Read, "Show a job")
             .ok(200, "The job.", Answer::One("Job")),

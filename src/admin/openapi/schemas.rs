@@ -301,6 +301,19 @@ fn traffic() -> Value {
     })
 }
 
+/// Times from acceptance to delivery, in milliseconds.
+fn delay() -> Value {
+    let number = || json!({"type": "integer"});
+    json!({"type": "object", "required": ["avg", "p50", "p99", "max"],
+        "properties": {"avg": number(), "p50": number(), "p99": number(), "max": number()}})
+}
+
+fn quantiles() -> Value {
+    let number = || json!({"type": "integer"});
+    json!({"type": "object", "required": ["avg", "p50", "p99"],
+        "properties": {"avg": number(), "p50": number(), "p99": number()}})
+}
+
 fn further() -> Value {
     let text = || json!({"type": "string"});
     let maybe = || json!({"type": ["string", "null"]});
@@ -308,6 +321,29 @@ fn further() -> Value {
         "Resent": answer("It is on disk that it is sent again.", json!({"eventId": text(), "subscriptionId": text(),
             "status": {"type": "string", "enum": ["pending"]}}),
             json!({"eventId": "evt-000123", "subscriptionId": "sub_01", "status": "pending"})),
+        "Overview": answer("How the engine does now, and has done for three minutes. Rates are means of ten seconds, delays of one minute.", json!({
+            "at": time(), "accounts": {"type": "integer"}, "subscriptions": {"type": "integer"},
+            "acceptedPerSecond": {"type": "number"}, "deliveredPerSecond": {"type": "number"}, "failedPerSecond": {"type": "number"},
+            "delayMs": or_null(quantiles()), "queued": {"type": "integer"}, "inFlight": {"type": "integer"},
+            "retriesWaiting": {"type": "integer"}, "laggingSubscriptions": {"type": "integer"}, "deadLetters": {"type": "integer"},
+            "oldestUndeliveredAt": maybe_time(),
+            "hosts": {"type": "array", "description": "Those that fail or are behind, longest waiting first.", "items": answer("A host.", json!({
+                "host": text(), "breaker": {"type": "string", "enum": ["closed", "open", "half_open"]}, "subscriptions": {"type": "integer"},
+                "pending": {"type": "integer"}, "oldestPendingAt": maybe_time(), "lastFailureAt": maybe_time()}), json!({}))},
+            "history": {"type": "array", "description": "A second each, oldest first.", "items": answer("A second.", json!({
+                "at": time(), "accepted": {"type": "integer"}, "delivered": {"type": "integer"}, "failed": {"type": "integer"},
+                "waiting": {"type": "integer"}, "delayMs": or_null(quantiles())}), json!({}))},
+        }), json!({"at": "2026-11-23T14:49:00.000Z", "accounts": 1, "subscriptions": 1, "acceptedPerSecond": 200.0,
+            "deliveredPerSecond": 199.8, "failedPerSecond": 0.2, "delayMs": {"avg": 4, "p50": 3, "p99": 15}, "queued": 0, "inFlight": 3,
+            "retriesWaiting": 2, "laggingSubscriptions": 0, "deadLetters": 0, "oldestUndeliveredAt": null, "hosts": [], "history": []})),
+        "Stats": answer("What came of a subscription's attempts over time.", json!({
+            "since": time(), "until": time(), "step": {"type": "integer", "description": "Seconds."},
+            "items": {"type": "array", "items": {"type": "object", "required": ["at", "delivered", "failed", "delayMs"], "properties": {
+                "at": time(), "delivered": {"type": "integer"}, "failed": {"type": "integer"},
+                "delayMs": or_null(delay()),
+            }}},
+        }), json!({"since": "2026-11-23T14:45:00.000Z", "until": "2026-11-23T14:50:00.000Z", "step": 300, "items": [
+            {"at": "2026-11-23T14:45:00.000Z", "delivered": 12, "failed": 1, "delayMs": {"avg": 9, "p50": 7, "p99": 31, "max": 31}}]})),
         "AuditEntry": answer("Who changed what, and when.", json!({
             "id": text(), "at": time(), "accountId": maybe(),
             "actor": answer("Who.", json!({"kind": {"type": "string", "enum": words::<ActorKind>()}, "id": maybe(), "name": maybe()}), json!({})),

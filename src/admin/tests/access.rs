@@ -53,6 +53,7 @@ fn every_route_knows_who_may() {
         ("GET", "/api/v1/event-types".into(), None, [200; 5]),
         ("GET", "/api/v1/event-types/user.created".into(), None, [200; 5]),
         ("GET", "/api/v1/me".into(), None, [200; 5]),
+        ("GET", "/api/v1/overview".into(), None, operator_only),
         ("GET", "/api/v1/accounts".into(), None, operator_only),
         ("GET", "/api/v1/audit".into(), None, operator_only),
         ("GET", "/api/v1/accounts/acme/audit".into(), None, [200, 200, 403, 403, 404]),

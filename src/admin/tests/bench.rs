@@ -18,7 +18,8 @@ use crate::admin::{
 };
 use crate::model::{
     AccountKey, AccountName, Attempt, Catalogue, DeliveryOptions, Disposition, Event, EventId, Mono,
-    OnBlocked, Ordering, Outcome, Refused, Seq, SignatureScheme, Subscription, SubscriptionKey, UnixMillis,
+    OnBlocked, Ordering, Outcome, Refused, Rollup, Seq, SignatureScheme, Subscription, SubscriptionKey,
+    UnixMillis,
 };
 use crate::recover::{Job, JobId, Scope};
 use crate::registry::{
@@ -81,6 +82,7 @@ impl Changes for Memory {
 pub struct Shelf {
     pub events: Mutex<Vec<Arc<Event>>>,
     pub attempts: Mutex<BTreeMap<(SubscriptionKey, Seq), Vec<Attempt>>>,
+    pub rollups: Mutex<Vec<(UnixMillis, Rollup)>>,
     /// Attempts asked for.
     pub asked: Mutex<usize>,
     rows: Rows,
@@ -127,6 +129,15 @@ impl Queries for Shelf {
     fn events_at(&self, seqs: &[Seq]) -> Result<Vec<Arc<Event>>, QueryError> {
         let events = self.events.lock().expect("lock");
         Ok(events.iter().filter(|event| seqs.contains(&event.seq)).cloned().collect())
+    }
+
+    fn rollups(
+        &self,
+        _subscription: SubscriptionKey,
+        range: (UnixMillis, UnixMillis),
+    ) -> Result<Vec<(UnixMillis, Rollup)>, QueryError> {
+        let rollups = self.rollups.lock().expect("lock");
+        Ok(rollups.iter().filter(|(at, _)| range.0 <= *at && *at < range.1).copied().collect())
     }
 
     fn matching(&self, _: &Subscription, _: &Scope, _: Seq) -> Result<(usize, Option<Seq>), QueryError> {
@@ -187,6 +198,10 @@ struct Well;
 impl Healths for Well {
     fn health(&self, _: SubscriptionKey) -> Health {
         Health::default()
+    }
+
+    fn unwell(&self) -> Vec<(SubscriptionKey, UnixMillis)> {
+        Vec::new()
     }
 }
 
@@ -291,6 +306,7 @@ impl Bench {
             replays: Arc::new(Well),
             jobs: Arc::new(Well),
             live: Arc::default(),
+            pulse: Arc::default(),
             readiness: Arc::new(Readiness::new(0, Mono(0))),
             telemetry: Arc::new(telemetry),
             metrics,

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::bench::Bench;
 use crate::model::{
-    Attempt, AttemptError, Captured, Disposition, ErrorKind, Seq, SubscriptionKey, Trigger, UnixMillis,
+    Attempt, AttemptError, Captured, Disposition, ErrorKind, Rollup, Seq, SubscriptionKey, Trigger,
+    UnixMillis,
 };
 
 fn subscribe(bench: &Bench, events: &Value) -> (SubscriptionKey, String) {
@@ -54,6 +55,39 @@ fn all(bench: &Bench, query: &str) -> Vec<(String, String, String)> {
             None => return found,
         }
     }
+}
+
+#[test]
+fn charts_are_sums_of_spans_with_the_empty_ones() {
+    let bench = Bench::new();
+    let (key, id) = subscribe(&bench, &json!(["*"]));
+    let seq = bench.event("acme", "e-1", "user.created");
+    attempt(&bench, key, seq, 1, Disposition::Delivered);
+    attempt(&bench, key, seq, 2, Disposition::Dead);
+    let mut rollup = Rollup::default();
+    for attempt in bench.shelf.attempts.lock().expect("lock").get(&(key, seq)).expect("made") {
+        rollup.note(attempt, UnixMillis(attempt.started_at.0 - 93));
+    }
+    *bench.shelf.rollups.lock().expect("lock") =
+        [0, 300_000, 3_600_000].map(|at| (UnixMillis(at), rollup)).to_vec();
+    let path = format!("/api/v1/accounts/acme/subscriptions/{id}/stats");
+    let chart = bench.get(&format!("{path}?since=1970-01-01T00:00:00Z&until=1970-01-01T01:29:59Z&step=1800"));
+    // A quantile is right to within its step, which is 64 to 127 here.
+    let delay = |p50: u64| json!({"avg": 100, "p50": p50, "p99": 100, "max": 100});
+    let step =
+        |at: &str, n: u64, delay: &Value| json!({"at": at, "delivered": n, "failed": n, "delayMs": delay});
+    let want = [
+        step("1970-01-01T00:00:00.000Z", 2, &delay(95)),
+        step("1970-01-01T00:30:00.000Z", 0, &Value::Null),
+        step("1970-01-01T01:00:00.000Z", 1, &delay(100)),
+    ];
+    assert_eq!((&chart["items"], &chart["step"]), (&json!(want), &json!(1800)));
+    let day = bench.get(&path);
+    assert_eq!((day["step"].as_u64(), day["items"].as_array().map(Vec::len)), (Some(300), Some(289)));
+    let wrong = bench.call("GET", &format!("{path}?step=7&since=x"), None);
+    assert_eq!(wrong.problem(422, "validation_failed"), ["since"]);
+    let wrong = bench.call("GET", &format!("{path}?step=7"), None);
+    assert_eq!(wrong.problem(422, "validation_failed"), ["step"]);
 }
 
 #[test]

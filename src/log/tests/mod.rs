@@ -10,6 +10,7 @@
 
 mod announcing;
 mod appending;
+mod charting;
 mod failing;
 mod listing;
 mod reading;
