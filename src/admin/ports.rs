@@ -117,12 +117,18 @@ pub enum JobError {
 
 /// Recover jobs. What changes is durable when it resolves.
 pub trait Jobs: Send + Sync + 'static {
-    fn start(&self, scope: Scope) -> BoxFuture<'_, Result<Job, JobError>>;
+    /// `note`: for the audit trail, written with it.
+    fn start(&self, scope: Scope, note: Asked) -> BoxFuture<'_, Result<Job, JobError>>;
     /// An account's jobs, newest first.
     fn of(&self, account: AccountKey) -> Vec<Job>;
     fn get(&self, account: AccountKey, id: JobId) -> Option<Job>;
-    /// Nothing more of it is handed over; one that is over stays as it is.
-    fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>>;
+    /// Nothing more of it is handed over; one that is over stays as it is, and is not noted.
+    fn cancel(
+        &self,
+        account: AccountKey,
+        id: JobId,
+        note: Asked,
+    ) -> BoxFuture<'_, Result<Option<Job>, JobError>>;
 }
 
 /// Makes copies of the store for backups. Blocks, and is called on a blocking pool.

@@ -29,8 +29,13 @@ pub enum Request {
     Settle(Settlement),
     /// A worker that reads from the log has taken in everything up to and including `position`.
     CaughtUp { worker: usize, position: Seq },
-    /// Rows of recover jobs. Answered after the fsync.
-    Jobs { put: Vec<Job>, delete: Vec<JobId>, reply: oneshot::Sender<Result<(), Refused>> },
+    /// Rows of recover jobs, and what the audit trail says of it. Answered after the fsync.
+    Jobs {
+        put: Vec<Job>,
+        delete: Vec<JobId>,
+        note: Option<Asked>,
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
     /// Write what is waiting, make it durable, answer, and take nothing more.
     Stop { reply: oneshot::Sender<()> },
 }

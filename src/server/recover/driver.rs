@@ -16,6 +16,7 @@ use crate::log::guard::StoreError;
 use crate::log::store::Store;
 use crate::model::{Seq, Status, Subscription, Trigger};
 use crate::recover::{BATCH_MAX, Job, JobId, JobStatus, Run};
+use crate::registry::{Action, Asked, Change, note_of};
 use crate::rt::clock;
 use crate::server::replays::WorkerReplays;
 
@@ -99,17 +100,16 @@ impl Driver {
                 match self.step(*id) {
                     Ok(()) => self.table.settle(*id),
                     // What is over and not written down stays, and has another turn.
-                    Err(Stopped::Later) => continue,
+                    Err(Stopped::Later) => {}
                     Err(Stopped::Store(error)) => {
                         tracing::warn!(%error, "a recover job waits for the store");
-                        continue;
                     }
                 }
                 // One that was cancelled meanwhile may have been written as it was before: its end is the
                 // last word.
                 let over = self.table.known().over.get(id).cloned();
                 if let Some(job) = over {
-                    let _ = self.ask_writer(vec![job], Vec::new());
+                    let _ = self.ask_writer(vec![job], Vec::new(), None);
                 }
             }
             if clock::mono() >= tidy_at {
@@ -139,6 +139,9 @@ impl Driver {
 
     fn step(&mut self, id: JobId) -> Result<(), Stopped> {
         let Some(job) = self.table.with(id, |run| run.job.clone()) else { return Ok(()) };
+        if job.status.is_over() {
+            return self.write(id);
+        }
         let Some(subscription) = self.replays.subscription(job.scope.subscription) else {
             return self.cancel(id);
         };
@@ -239,16 +242,32 @@ impl Driver {
     /// Makes a job's row durable where it is behind.
     fn write(&self, id: JobId) -> Result<(), Stopped> {
         let Some(row) = self.table.with(id, Run::take_row).flatten() else { return Ok(()) };
-        let result = self.ask_writer(vec![row], Vec::new());
-        if result.is_err() {
-            self.table.with(id, Run::keep_row);
+        let note = self.note(&row);
+        match self.ask_writer(vec![row], Vec::new(), note) {
+            Ok(()) => self.table.told(id),
+            Err(stopped) => {
+                self.table.with(id, Run::keep_row);
+                return Err(stopped);
+            }
         }
-        result
+        Ok(())
     }
 
-    fn ask_writer(&self, put: Vec<Job>, delete: Vec<JobId>) -> Result<(), Stopped> {
+    /// What the audit trail says of a row that is over. The end of one whose subscription is gone is part of that.
+    fn note(&self, row: &Job) -> Option<Asked> {
+        match row.status {
+            JobStatus::Queued | JobStatus::Running => None,
+            JobStatus::Cancelled => self.table.known().cancelled.get(&row.id).cloned(),
+            JobStatus::Succeeded | JobStatus::Failed => {
+                let subscription = self.replays.subscription(row.scope.subscription)?;
+                Some(Change::Note(note_of(&subscription, Action::JobEnd, Vec::new())).into())
+            }
+        }
+    }
+
+    fn ask_writer(&self, put: Vec<Job>, delete: Vec<JobId>, note: Option<Asked>) -> Result<(), Stopped> {
         let (reply, mut answer) = oneshot::channel();
-        self.writer.try_send(Request::Jobs { put, delete, reply }).map_err(|_| Stopped::Later)?;
+        self.writer.try_send(Request::Jobs { put, delete, note, reply }).map_err(|_| Stopped::Later)?;
         loop {
             match answer.try_recv() {
                 Ok(Ok(())) => return Ok(()),
@@ -277,7 +296,7 @@ impl Driver {
         let gone = self.table.forgotten();
         if !gone.is_empty() {
             // A row that stays is found and forgotten with the next start.
-            let _ = self.ask_writer(Vec::new(), gone);
+            let _ = self.ask_writer(Vec::new(), gone, None);
         }
         let known = self.table.known();
         self.unsent.retain(|id, _| known.open.contains_key(id));
