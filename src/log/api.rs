@@ -97,11 +97,18 @@ pub struct AskedAgain {
     /// At most [`PAGE_EVENTS_MAX`].
     pub seqs: Vec<Seq>,
     pub trigger: Trigger,
-    pub reply: oneshot::Sender<Answered>,
+    pub reply: oneshot::Sender<Result<Answered, ReplayRefused>>,
 }
 
 /// What was done about each delivery; `None` where the subscription is not this worker's.
 pub type Answered = Option<Vec<(Seq, Again)>>;
+
+/// Why deliveries were not made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayRefused {
+    /// Too many requests wait.
+    Busy,
+}
 
 /// A test event. The reply is dropped where the worker stops.
 pub struct TestSend {

@@ -3,7 +3,7 @@
 //!
 //! What is decided is decided in [`crate::recover`]. Here: rows go to the writer before what they name goes
 //! to a worker, attempts come back from the writer when they are in the store, and a bounded number of jobs
-//! have a turn at once, one after the other.
+//! have their turns one after the other.
 
 mod driver;
 

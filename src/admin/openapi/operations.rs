@@ -319,6 +319,7 @@ fn deliveries() -> Vec<Operation> {
     let op = Operation::new;
     vec![
         op("POST /accounts/{account}/subscriptions/{subscription}/recover", "Deliveries", "recoverDeliveries", Needs::Manage, "Make missed deliveries again")
+            .about("Without `dryRun` a job begins. `ratePerSecond` is what it hands over at most: the receiver, the subscription's own limits and other jobs can make it less.")
             .body("Recover")
             .ok(200, "What a dry run finds.", Answer::One("Matched"))
             .ok(202, "The job that does it.", Answer::One("Job")),
@@ -330,6 +331,7 @@ fn deliveries() -> Vec<Operation> {
         op("GET /accounts/{account}/jobs/{job}", "Deliveries", "getJob", Read, "Show a job")
             .ok(200, "The job.", Answer::One("Job")),
         op("DELETE /accounts/{account}/jobs/{job}", "Deliveries", "cancelJob", Needs::Manage, "Cancel a job")
+            .about("Nothing more is handed over. What was already, at most 512 deliveries, is still attempted.")
             .ok(200, "The job as it is now.", Answer::One("Job")),
         op(
             "GET /accounts/{account}/subscriptions/{subscription}/deliveries/{event}/attempts",

@@ -1,7 +1,6 @@
 //! The thread that drives jobs, turn by turn.
 
 use std::collections::HashMap;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -14,15 +13,13 @@ use super::Table;
 use crate::log::api::{Again, Request};
 use crate::log::guard::StoreError;
 use crate::log::store::Store;
-use crate::model::{Seq, Status, Subscription, Trigger};
+use crate::model::{Mono, Seq, Status, Subscription, Trigger};
 use crate::recover::{BATCH_MAX, Job, JobId, JobStatus, Run};
 use crate::registry::{Action, Asked, Change, note_of};
 use crate::rt::clock;
 use crate::server::replays::WorkerReplays;
 
-/// Jobs that have a turn at once.
-const RUNNING_MAX: usize = 4;
-/// Between two looks at jobs that run.
+/// Between two rounds of all jobs.
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks for what can be written down or forgotten.
 const TIDY: Duration = Duration::from_secs(1);
@@ -53,8 +50,14 @@ pub fn start(
     writer: Sender<Request>,
     replays: Arc<WorkerReplays>,
 ) -> std::io::Result<Recoverer> {
-    let mut driver =
-        Driver { table: Arc::clone(&table), store, writer, replays, unsent: HashMap::new(), last: None };
+    let mut driver = Driver {
+        table: Arc::clone(&table),
+        store,
+        writer,
+        replays,
+        unsent: HashMap::new(),
+        tidy_at: clock::mono(),
+    };
     driver.resume();
     let thread = std::thread::Builder::new().name("recover".to_owned()).spawn(move || driver.run())?;
     Ok(Recoverer { table, thread })
@@ -80,8 +83,8 @@ struct Driver {
     replays: Arc<WorkerReplays>,
     /// In the row of a job, and not handed over yet.
     unsent: HashMap<JobId, Vec<Seq>>,
-    /// The job that had the last turn.
-    last: Option<JobId>,
+    /// When it is tidied up next.
+    tidy_at: Mono,
 }
 
 impl Driver {
@@ -93,10 +96,14 @@ impl Driver {
     }
 
     fn run(mut self) {
-        let mut tidy_at = clock::mono();
         while !self.table.is_stopping() {
-            let ids = self.turn();
+            // All in turn: one whose subscription is inactive, or whose receiver hangs, keeps no other from
+            // going on.
+            let ids: Vec<JobId> = self.table.known().open.keys().copied().collect();
             for id in &ids {
+                if self.table.is_stopping() {
+                    return;
+                }
                 match self.step(*id) {
                     Ok(()) => self.table.settle(*id),
                     // What is over and not written down stays, and has another turn.
@@ -111,30 +118,15 @@ impl Driver {
                 if let Some(job) = over {
                     let _ = self.ask_writer(vec![job], Vec::new(), None);
                 }
-            }
-            if clock::mono() >= tidy_at {
-                tidy_at = clock::mono() + TIDY;
                 self.tidy();
             }
+            self.tidy();
             let known = self.table.known();
             let wait = if known.open.is_empty() { TIDY * 60 } else { TICK };
             if !self.table.is_stopping() {
                 drop(self.table.woken.wait_timeout(known, wait));
             }
         }
-    }
-
-    /// The jobs that have this turn, and all in turn: one whose subscription is inactive, or whose receiver
-    /// hangs, keeps no other from going on.
-    fn turn(&mut self) -> Vec<JobId> {
-        let known = self.table.known();
-        let last = self.last.unwrap_or(JobId(0));
-        let later = known.open.range((Bound::Excluded(last), Bound::Unbounded));
-        let ids: Vec<JobId> =
-            later.chain(known.open.range(..=last)).map(|(id, _)| *id).take(RUNNING_MAX).collect();
-        drop(known);
-        self.last = ids.last().copied();
-        ids
     }
 
     fn step(&mut self, id: JobId) -> Result<(), Stopped> {
@@ -281,6 +273,9 @@ impl Driver {
 
     /// Once a second: progress is written down, what retention took is not waited for, old jobs go.
     fn tidy(&mut self) {
+        if clock::mono() < self.tidy_at {
+            return;
+        }
         let floor = self.store.floor();
         let ids: Vec<JobId> = self.table.known().open.keys().copied().collect();
         for id in ids {
@@ -300,5 +295,6 @@ impl Driver {
         }
         let known = self.table.known();
         self.unsent.retain(|id, _| known.open.contains_key(id));
+        self.tidy_at = clock::mono() + TIDY;
     }
 }
