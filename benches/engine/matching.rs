@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider::model::subscription::Epoch;
 use postrider::model::{
-    AccountKey, AccountName, CallbackUrl, DeliveryOptions, EventMask, OnBlocked, Ordering, Secrets, Seq,
-    SignatureScheme, SigningKeys, Status, Subscription, SubscriptionId, SubscriptionKey, TypeBit, UnixMillis,
+    AccountKey, AccountName, CallbackUrl, DeliveryOptions, Epoch, EventMask, OnBlocked, Ordering, Secrets,
+    Seq, SignatureScheme, SigningKeys, Status, Subscription, SubscriptionId, SubscriptionKey, TypeBit,
+    UnixMillis,
 };
 use postrider::route::Index;
 
@@ -29,6 +29,7 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
         name: String::new(),
         callback_url: CallbackUrl::parse(&format!("https://h{}.example/", key % 1000)).expect("a URL"),
         events: Vec::new(),
+        filter: None,
         headers: Vec::new(),
         description: String::new(),
         status: Status::Active,
@@ -47,7 +48,7 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),
         version: 1,
-        epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((10..39).map(TypeBit)) }],
+        epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((10..39).map(TypeBit)), filter: None }],
     })
 }
 
