@@ -21,6 +21,7 @@ mod bare;
 mod child;
 mod delay;
 mod deliveries;
+mod filters;
 mod http;
 mod idle;
 mod isolation;
@@ -37,13 +38,14 @@ use table::Table;
 
 type Part = (&'static str, fn(&mut Table));
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("deliveries", deliveries::run),
     ("secure", secure_deliveries::run),
     ("isolation", isolation::run),
     ("acceptance", acceptance::run),
     ("writer", writer::run),
     ("matching", matching::run),
+    ("filters", filters::run),
     ("delay", delay::run),
     ("idle", idle::run),
 ];

@@ -20,8 +20,9 @@ const ROUNDS: usize = 5;
 const WORKERS: usize = 2;
 const UNWANTED: TypeBit = TypeBit(7);
 
-fn subscription(key: usize, account: usize) -> Arc<Subscription> {
-    Arc::new(Subscription {
+/// Wants most types from the first event on.
+pub fn subscription(key: usize, account: usize) -> Subscription {
+    Subscription {
         key: SubscriptionKey(key as u64),
         id: SubscriptionId::parse(&format!("sub_{key}")).expect("an id"),
         account: AccountKey(u32::try_from(account).expect("small")),
@@ -49,12 +50,12 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
         updated_at: UnixMillis(0),
         version: 1,
         epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((10..39).map(TypeBit)), filter: None }],
-    })
+    }
 }
 
 /// `subscriptions`, as many to an account as `each`.
 fn index(subscriptions: usize, each: usize) -> Index {
-    let all: Vec<_> = (0..subscriptions).map(|n| subscription(n + 1, n / each + 1)).collect();
+    let all: Vec<_> = (0..subscriptions).map(|n| Arc::new(subscription(n + 1, n / each + 1))).collect();
     let accounts = all.chunks(each).map(|of| (of[0].account, of));
     Index::build(WORKERS, accounts)
 }

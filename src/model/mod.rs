@@ -15,6 +15,7 @@ pub mod mask;
 pub mod nearest;
 pub mod operational;
 pub mod outcome;
+pub mod paths;
 pub mod payload;
 pub mod refused;
 pub mod rollup;
@@ -32,6 +33,7 @@ pub use ids::{AccountKey, AccountName, EventId, SubscriptionId, SubscriptionKey}
 pub use json::JsonObject;
 pub use mask::{EventMask, TypeBit};
 pub use outcome::{Attempt, AttemptError, Captured, Disposition, ErrorKind, LastAttempt, Outcome, Trigger};
+pub use paths::Paths;
 pub use payload::Payload;
 pub use refused::Refused;
 pub use rollup::{Rollup, ended_at};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::owner::Placement;
-use crate::model::{Event, EventMask, Filter, Payload, Seq, Subscription, SubscriptionKey, TypeBit};
+use crate::model::{Event, EventMask, Filter, Paths, Payload, Seq, Subscription, SubscriptionKey, TypeBit};
 
 /// Subscriptions up to which an account has no list per type.
 pub const LINEAR_MAX: usize = 16;
@@ -51,6 +51,8 @@ pub(super) struct Part {
     lists: Option<Box<Lists>>,
     /// Those of present epochs, each once.
     filters: Box<[Arc<Filter>]>,
+    /// What the filters of any epoch look at.
+    paths: Paths,
 }
 
 fn present(sub: &Subscription) -> EventMask {
@@ -82,7 +84,9 @@ impl Part {
             .max()
             .unwrap_or_default();
         let lists = (entries.len() > LINEAR_MAX).then(|| Box::new(Lists::new(&entries)));
-        Self { now, latest, entries: entries.into(), lists, filters: filters.distinct.into() }
+        let epochs = subscriptions.iter().flat_map(|sub| &sub.epochs);
+        let paths = Paths::of(epochs.filter_map(|epoch| epoch.filter.as_deref()));
+        Self { now, latest, entries: entries.into(), lists, filters: filters.distinct.into(), paths }
     }
 
     /// The keys of all subscriptions in it.
@@ -111,7 +115,7 @@ impl Part {
             return;
         }
         let Ok(worker) = u8::try_from(worker) else { return };
-        let mut verdicts = Verdicts { payload: Payload::new(event), known: Vec::new() };
+        let mut verdicts = Verdicts { payload: Payload::partial(event, &self.paths), known: Vec::new() };
         self.candidates(bit, seq, Some(worker), |entry| {
             if self.passes(entry, &mut verdicts) && !event.is_about(&entry.subscription.id) {
                 f(&entry.subscription);
