@@ -29,6 +29,7 @@ mod load;
 mod matching;
 mod proc;
 mod receiver;
+mod restart;
 mod secure;
 mod secure_deliveries;
 mod table;
@@ -38,7 +39,7 @@ use table::Table;
 
 type Part = (&'static str, fn(&mut Table));
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("deliveries", deliveries::run),
     ("secure", secure_deliveries::run),
     ("isolation", isolation::run),
@@ -48,6 +49,7 @@ const PARTS: [Part; 9] = [
     ("filters", filters::run),
     ("delay", delay::run),
     ("idle", idle::run),
+    ("restart", restart::run),
 ];
 
 fn main() {
