@@ -13,6 +13,7 @@ use crate::model::{
 };
 use crate::recover::{Job, JobId, Scope};
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed};
+pub use crate::schedule::BreakerState;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -192,25 +193,6 @@ impl HealthState {
             Self::Healthy => "healthy",
             Self::Failing => "failing",
             Self::Lagging => "lagging",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BreakerState {
-    #[default]
-    Closed,
-    Open,
-    HalfOpen,
-}
-
-impl BreakerState {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
         }
     }
 }
