@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::log::listing::{Lasts, Place, Standing};
+pub use crate::model::BreakerState;
 use crate::model::{
     AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Rollup, Seq, Subscription,
     SubscriptionKey, UnixMillis,
 };
 use crate::recover::{Job, JobId, Scope};
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed};
-pub use crate::schedule::BreakerState;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -294,7 +294,7 @@ fn subscriptions() -> Vec<Operation> {
             .ok(200, "The subscription as it is now.", Answer::One("Subscription"))
             .gives(&["ETag"]),
         op("DELETE /accounts/{account}/subscriptions/{subscription}", tag, "deleteSubscription", Manage, "Delete a subscription")
-            .about("Its retries are dropped; nothing is sent to it after the answer.")
+            .about("Its retries are dropped, and nothing is sent to it after the answer. With it go its deliveries, their attempts and its charts: to keep them and have nothing sent, set its status to inactive. Events stay.")
             .header("If-Match")
             .ok(204, "It is gone.", Answer::Empty),
         op("GET /accounts/{account}/subscriptions/{subscription}/secret", tag, "getSecret", Manage, "Show the signing secret")
