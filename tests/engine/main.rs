@@ -64,4 +64,5 @@ mod secrets;
 mod stop;
 mod store;
 mod tls;
+mod vouched;
 mod weather;
