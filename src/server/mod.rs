@@ -8,6 +8,7 @@
 
 mod adapters;
 mod board;
+mod durable;
 mod hosts;
 mod housekeeping;
 mod key_file;
@@ -33,7 +34,7 @@ use crate::admin::{self, Admin, AdminError, Operator, Readiness};
 use crate::config::Config;
 use crate::ingest;
 use crate::log::api::{Input, Outbox, Request};
-use crate::log::guard::StoreError;
+use crate::log::guard::{self, StoreError};
 use crate::log::reader::{self, Readers};
 use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
@@ -269,8 +270,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 }
 
 fn make_directory(path: &Path) -> Result<(), ServerError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
+    guard::make_directory(path).map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
 }
 
 impl Server {
