@@ -20,18 +20,21 @@ pub struct Cut {
     /// Lines that are before it.
     pub at: usize,
     pub manner: Manner,
-    seed: u64,
+    pub seed: u64,
 }
 
 impl Cut {
     /// The cut of this number: its moment and its manner follow from it and the seed.
     pub fn choose(recording: &Recording, seed: u64, number: u64) -> Self {
         let mut rng = Rng::of(seed, number);
-        let syncs = recording.syncs();
-        let at = if rng.chance(50) {
-            syncs[rng.below(syncs.len())] + rng.below(4)
-        } else {
-            rng.below(recording.len() + 1)
+        let (syncs, openings) = (recording.syncs(), recording.openings());
+        let at = match rng.below(5) {
+            0 | 1 => syncs[rng.below(syncs.len())] + rng.below(4),
+            2 => {
+                let opening = &openings[rng.below(openings.len())];
+                opening.start + rng.below(opening.len() + 1)
+            }
+            _ => rng.below(recording.len() + 1),
         };
         Self { number, at: at.min(recording.len()), manner: MANNERS[number as usize % MANNERS.len()], seed }
     }
@@ -40,7 +43,7 @@ impl Cut {
 /// Tries them all; gives those that were not well.
 pub fn try_all(recording: &Recording, cuts: &[Cut], lie: Lie) -> Vec<(Cut, Vec<Violation>)> {
     let lines = recording.lines();
-    let bodies = bodies(&lines);
+    let bodies = bodies(recording.truth(), &lines);
     let mut cuts = cuts.to_vec();
     cuts.sort_by_key(|cut| cut.at);
     let failed = Mutex::new(Vec::new());
@@ -49,14 +52,9 @@ pub fn try_all(recording: &Recording, cuts: &[Cut], lie: Lie) -> Vec<(Cut, Vec<V
             let own: Vec<Cut> = cuts.iter().copied().skip(thread).step_by(THREADS).collect();
             let (lines, bodies, failed) = (&lines, &bodies, &failed);
             scope.spawn(move || {
-                let (mut disk, mut truth) = (Disk::of(&recording.base(), lie), Truth::new());
+                let (mut disk, mut truth) = (recording.base().lying(lie), recording.truth().clone());
                 for cut in own {
-                    for line in &lines[disk.now..cut.at] {
-                        disk.take(line);
-                        if let Line::Fact { json } = line {
-                            truth.take(fact(json));
-                        }
-                    }
+                    advance(&mut disk, &mut truth, &lines, cut.at);
                     let wrong = try_one(&disk, &truth, bodies, cut);
                     if !wrong.is_empty() {
                         failed.lock().unwrap().push((cut, wrong));
@@ -68,8 +66,18 @@ pub fn try_all(recording: &Recording, cuts: &[Cut], lie: Lie) -> Vec<(Cut, Vec<V
     failed.into_inner().unwrap()
 }
 
-fn bodies(lines: &[Line<'_>]) -> Bodies {
-    let mut bodies = Bodies::new();
+/// To this line.
+pub fn advance<'r>(disk: &mut Disk<'r>, truth: &mut Truth, lines: &[Line<'r>], to: usize) {
+    for line in &lines[disk.now..to] {
+        disk.take(line);
+        if let Line::Fact { json } = line {
+            truth.take(fact(json));
+        }
+    }
+}
+
+fn bodies(truth: &Truth, lines: &[Line<'_>]) -> Bodies {
+    let mut bodies: Bodies = truth.numbers().map(|number| (number, crate::events::body(number))).collect();
     for line in lines {
         if let Line::Fact { json } = line
             && let crate::facts::Fact::Sending { first, count } = fact(json)
@@ -81,9 +89,7 @@ fn bodies(lines: &[Line<'_>]) -> Bodies {
 }
 
 fn try_one(disk: &Disk<'_>, truth: &Truth, bodies: &Bodies, cut: Cut) -> Vec<Violation> {
-    let mut rng = Rng::of(cut.seed, cut.number);
-    // What chose the moment has drawn from it.
-    let _ = rng.next();
+    let mut rng = Rng::of(!cut.seed, cut.number);
     let top = scratch();
     Image::of(disk, cut.manner, &mut rng).write(top.path());
     check(&top.path().join("data/store"), truth, bodies, rng.chance(50))

@@ -25,13 +25,13 @@ pub enum Lie {
     Directories,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Change<'r> {
     Write { at: u64, bytes: &'r [u8] },
     Size(u64),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Entry<'r> {
     Put {
         name: &'r str,
@@ -49,7 +49,7 @@ pub enum Entry<'r> {
 }
 
 /// Pending changes are in order, each with the number of its line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Node<'r> {
     File {
         /// The name it was made with.
@@ -76,7 +76,7 @@ impl Node<'_> {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Disk<'r> {
     pub nodes: Vec<Node<'r>>,
     /// Lines taken.
@@ -96,18 +96,22 @@ fn split(path: &str) -> (&str, &str) {
 
 impl<'r> Disk<'r> {
     /// What lies in `top`, all of it durable.
-    pub fn of(top: &Path, lie: Lie) -> Self {
+    pub fn of(top: &Path) -> Self {
         let mut disk = Self {
             nodes: vec![Node::directory(BTreeMap::new())],
             now: 0,
             last_sync: 0,
             by_inode: [(0, ROOT)].into(),
             began: HashMap::new(),
-            lie,
+            lie: Lie::None,
         };
         let entries = disk.load(top);
         disk.nodes[ROOT] = Node::directory(entries);
         disk
+    }
+
+    pub fn lying(self, lie: Lie) -> Self {
+        Self { lie, ..self }
     }
 
     fn load(&mut self, from: &Path) -> BTreeMap<String, usize> {

@@ -27,10 +27,12 @@ pub enum Manner {
     Journal,
     /// Any names; any sectors of what was overwritten; of what was appended what came after some moment.
     Scattered,
+    /// Any names, any sectors; files are as long as they were, with zeros for what was appended and lost.
+    Zeroed,
 }
 
-pub const MANNERS: [Manner; 5] =
-    [Manner::Lost, Manner::Torn, Manner::Ordered, Manner::Journal, Manner::Scattered];
+pub const MANNERS: [Manner; 6] =
+    [Manner::Lost, Manner::Torn, Manner::Ordered, Manner::Journal, Manner::Scattered, Manner::Zeroed];
 
 /// Directories and files by path.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl Image {
             Manner::Ordered => disk.now - rng.below(disk.now.min(400)),
             // A sync makes the journal before it durable.
             Manner::Journal => disk.now - rng.below(disk.now - disk.last_sync),
-            Manner::Scattered => disk.now,
+            Manner::Scattered | Manner::Zeroed => disk.now,
         };
         let tear = manner != Manner::Lost;
         image.walk(disk, ROOT, "", &mut Loss { manner, limit, now: disk.now, tear, rng });
@@ -71,7 +73,7 @@ impl Image {
 
     /// What lies in a real directory.
     pub fn read(top: &Path) -> Self {
-        Self::whole(&Disk::of(top, crate::disk::Lie::None))
+        Self::whole(&Disk::of(top))
     }
 
     fn walk(&mut self, disk: &Disk<'_>, node: usize, path: &str, loss: &mut Loss<'_>) {
@@ -87,7 +89,7 @@ impl Image {
                 let kept = loss.share();
                 for (at, entry) in pending {
                     let keep = match loss.manner {
-                        Manner::Scattered => loss.rng.chance(kept),
+                        Manner::Scattered | Manner::Zeroed => loss.rng.chance(kept),
                         _ => *at < loss.limit,
                     };
                     if keep {
@@ -130,9 +132,11 @@ impl Loss<'_> {
 
     fn content(&mut self, durable: &[u8], pending: &[(usize, Change<'_>)]) -> Vec<u8> {
         let mut content = durable.to_vec();
+        let mut len = durable.len();
         // Up to when appends and lengths are kept.
         let limit = match self.manner {
             Manner::Lost | Manner::Torn | Manner::Ordered => self.limit,
+            Manner::Zeroed => self.now,
             Manner::Journal | Manner::Scattered => match self.rng.below(4) {
                 0 => 0,
                 1 => self.now,
@@ -142,7 +146,8 @@ impl Loss<'_> {
         let (seed, share) = (self.rng.next(), self.share());
         // A sector that was overwritten is as it was at some time.
         let time_of = |sector: u64| {
-            if self.manner != Manner::Scattered || (sector + 1) * SECTOR > durable.len() as u64 {
+            let overwritten = (sector + 1) * SECTOR <= durable.len() as u64;
+            if !(self.manner == Manner::Scattered && overwritten || self.manner == Manner::Zeroed) {
                 return limit;
             }
             let mut rng = Rng::of(seed, sector);
@@ -153,10 +158,14 @@ impl Loss<'_> {
         };
         for (at, change) in pending {
             match change {
-                Change::Size(size) if *at < limit => content.resize(*size as usize, 0),
+                Change::Size(size) if *at < limit => {
+                    len = *size as usize;
+                    content.resize(len, 0);
+                }
                 Change::Size(_) => {}
                 Change::Write { at: from, bytes } => {
                     let end = from + bytes.len() as u64;
+                    len = len.max(end as usize);
                     let torn = self.tear && *at + 1 == limit && self.now > 0;
                     let sectors = from / SECTOR..end.div_ceil(SECTOR);
                     // Sectors of a torn write that are there; all of them is one of the possibilities.
@@ -175,6 +184,9 @@ impl Loss<'_> {
                 }
             }
         }
+        if self.manner == Manner::Zeroed {
+            content.resize(len, 0);
+        }
         content
     }
 }
@@ -187,7 +199,7 @@ mod tests {
 
     fn disk<'r>(lines: &[Line<'r>], lie: Lie) -> Disk<'r> {
         let empty = tempfile::tempdir().unwrap();
-        let mut disk = Disk::of(empty.path(), lie);
+        let mut disk = Disk::of(empty.path()).lying(lie);
         lines.iter().for_each(|line| disk.take(line));
         disk
     }

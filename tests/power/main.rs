@@ -23,6 +23,7 @@ mod disk;
 mod events;
 mod facts;
 mod image;
+mod layer;
 mod load;
 mod oracle;
 mod record;
@@ -57,29 +58,42 @@ fn recording() -> &'static Recording {
     RECORDING.get_or_init(|| Recording::of_log(seed()))
 }
 
-#[test]
-fn nothing_acknowledged_is_lost_to_a_power_cut() {
-    let recording = recording();
-    let cuts = match number("POWER_CUT") {
-        Some(one) => vec![Cut::choose(recording, seed(), one)],
-        None => {
-            let count = number("POWER_CUTS").unwrap_or(300);
-            (0..count).map(|number| Cut::choose(recording, seed(), number)).collect()
-        }
-    };
-    println!("POWER_SEED={}, {recording}", seed());
-    let failed = try_all(recording, &cuts, Lie::None);
-    println!("{} cuts, {} with violations", cuts.len(), failed.len());
+/// What failed, and how to try it again.
+fn report(recording: &Recording, tried: usize, failed: &[(Cut, Vec<Violation>)]) {
+    println!("{tried} cuts, {} with violations", failed.len());
     for (cut, wrong) in failed.iter().take(10) {
-        println!(
-            "POWER_CUT={}: {cut:?}: {} violations: {:?}",
-            cut.number,
-            wrong.len(),
-            &wrong[..wrong.len().min(4)]
-        );
+        let first = &wrong[..wrong.len().min(4)];
+        println!("POWER_CUT={}: {cut:?}: {} violations: {first:?}", cut.number, wrong.len());
     }
     if !failed.is_empty() {
         panic!("to try one again: POWER_RECORD={} POWER_SEED={}", recording.keep().display(), seed());
+    }
+}
+
+fn cuts() -> u64 {
+    number("POWER_CUTS").unwrap_or(240)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_to_a_power_cut() {
+    let recording = recording();
+    println!("POWER_SEED={}, {recording}", seed());
+    let chosen = number("POWER_CUT").map_or(0..cuts(), |one| one..one + 1);
+    let cuts: Vec<_> = chosen.map(|number| Cut::choose(recording, seed(), number)).collect();
+    report(recording, cuts.len(), &try_all(recording, &cuts, Lie::None));
+}
+
+/// The power goes again, most often before the store is open.
+#[test]
+fn nor_to_one_during_the_recovery_from_another() {
+    const EACH: u64 = 12;
+    let first = recording();
+    for number in 0..cuts() / 4 / EACH {
+        let cut = Cut::choose(first, !seed(), number);
+        let second = first.after(cut, 100 + number);
+        println!("POWER_SEED={}, after {cut:?}: {second}", seed());
+        let cuts: Vec<_> = (0..EACH).map(|number| Cut::choose(&second, seed(), number)).collect();
+        report(&second, cuts.len(), &try_all(&second, &cuts, Lie::None));
     }
 }
 
@@ -88,7 +102,7 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
 fn a_disk_that_lies_is_found_out() {
     let recording = recording();
     for lie in [Lie::Logs, Lie::Directories] {
-        let cuts: Vec<_> = (0..40).map(|number| Cut::choose(recording, seed(), number)).collect();
+        let cuts: Vec<_> = (0..30).map(|number| Cut::choose(recording, seed(), number)).collect();
         let failed = try_all(recording, &cuts, lie);
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         for violation in failed.iter().flat_map(|(_, wrong)| wrong) {

@@ -1,72 +1,115 @@
-//! Makes a record: builds the layer, runs a load of several lives on it, and makes sure that nothing has
-//! escaped the layer.
+//! Makes a record: runs a load of several lives on the layer, and makes sure that nothing has escaped it.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::disk::{Disk, Lie};
+use crate::cuts::{Cut, advance};
+use crate::disk::Disk;
 use crate::facts::Fact;
 use crate::image::Image;
+use crate::layer;
 use crate::load::{End, Life, live};
 use crate::record::{Line, Record, fact};
-use crate::rig::START;
+use crate::rng::Rng;
+use crate::truth::Truth;
 
 /// How lives end, one after the other.
 const ENDS: [End; 4] = [End::Killed, End::Stopped, End::Killed, End::Killed];
 const LIFE: Duration = Duration::from_millis(1200);
+/// A life after a power cut, which is there for its beginning.
+const LIFE_AFTER: Duration = Duration::from_millis(150);
 /// Between two lives, by the load's clock.
 const PAUSE_MS: u64 = 20 * 60_000;
 
 pub struct Recording {
-    dir: TempDir,
+    /// The record's place.
+    _dir: TempDir,
     file: PathBuf,
     record: Record,
+    /// What the disk held before, all of it durable, and what was known.
+    base: Disk<'static>,
+    truth: Truth,
     syncs: Vec<usize>,
+    openings: Vec<Range<usize>>,
     len: usize,
 }
 
 impl Recording {
-    /// A load of the log; or the record that the environment names.
+    /// A load from an empty directory on; or the record that the environment names.
     pub fn of_log(seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("base")).unwrap();
+        let (root, file) = places(&dir);
+        let base = Disk::of(&root);
         if let Ok(file) = std::env::var("POWER_RECORD") {
-            return Self::read(dir, file.into());
+            return Self::read(dir, file.into(), base, Truth::new());
         }
-        let top = dir.path().canonicalize().unwrap();
-        let (root, file) = (top.join("disk"), top.join("record"));
-        std::fs::create_dir(&root).unwrap();
-        let layer = build(&top);
-        let mut clock = START;
+        let mut clock = Truth::new().now;
+        let library = layer::build(dir.path());
         for (number, end) in (0u64..).zip(ENDS) {
             let store = root.join("data/store");
             let life = Life { store, record: file.clone(), seed, number, clock, lasts: LIFE, end };
-            run(&life, &layer, &root);
-            clock = last_clock(&Record::read(&file).lines()) + PAUSE_MS;
+            run(&life, &library, &root);
+            clock = last_clock(&Record::read(&file).lines()).expect("it has a clock") + PAUSE_MS;
         }
-        let recording = Self::read(dir, file);
-        // What the layer did not see is not in the record, and nothing that follows would mean anything.
-        let mut disk = Disk::of(&recording.base(), Lie::None);
-        recording.lines().iter().for_each(|line| disk.take(line));
-        let (said, found) = (Image::whole(&disk), Image::read(&root));
+        Self::read(dir, file, base, Truth::new()).checked(&root)
+    }
+
+    /// Another life on what a cut of this one has left.
+    pub fn after(&self, cut: Cut, number: u64) -> Self {
+        let lines = self.lines();
+        let (mut disk, mut truth) = (self.base(), self.truth.clone());
+        advance(&mut disk, &mut truth, &lines, cut.at);
+        let dir = tempfile::tempdir().unwrap();
+        let (root, file) = places(&dir);
+        Image::of(&disk, cut.manner, &mut Rng::of(!cut.seed, cut.number)).write(&root);
+        let base = Disk::of(&root);
+        let truth = truth.after_a_cut();
+        let (store, clock) = (root.join("data/store"), truth.now);
+        let (lasts, end) = (LIFE_AFTER, End::Killed);
+        let life = Life { store, record: file.clone(), seed: cut.seed, number, clock, lasts, end };
+        run(&life, &layer::build(dir.path()), &root);
+        Self::read(dir, file, base, truth).checked(&root)
+    }
+
+    fn read(dir: TempDir, file: PathBuf, base: Disk<'static>, truth: Truth) -> Self {
+        let record = Record::read(&file);
+        let (mut syncs, mut openings, mut begun) = (Vec::new(), Vec::new(), None);
+        let lines = record.lines();
+        for (at, line) in lines.iter().enumerate() {
+            match line {
+                Line::SyncEnded { .. } => syncs.push(at),
+                Line::Fact { json } => match fact(json) {
+                    Fact::Life => begun = Some(at),
+                    Fact::Sending { .. } | Fact::Changing { .. } => {
+                        openings.extend(begun.take().map(|begun| begun..at));
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        let len = lines.len();
+        drop(lines);
+        Self { _dir: dir, file, record, base, truth, syncs, openings, len }
+    }
+
+    /// What the layer did not see is not in the record, and nothing that follows would mean anything.
+    fn checked(self, root: &Path) -> Self {
+        let mut disk = self.base();
+        self.lines().iter().for_each(|line| disk.take(line));
+        let (said, found) = (Image::whole(&disk), Image::read(root));
         assert_eq!(said.files.keys().collect::<Vec<_>>(), found.files.keys().collect::<Vec<_>>());
         for (path, bytes) in &found.files {
             assert!(said.files[path] == *bytes, "{path} is not as the record says");
         }
-        recording
-    }
-
-    fn read(dir: TempDir, file: PathBuf) -> Self {
-        let record = Record::read(&file);
-        let lines = record.lines();
-        let ended = |(at, line): (usize, &Line<'_>)| matches!(line, Line::SyncEnded { .. }).then_some(at);
-        let (syncs, len) = (lines.iter().enumerate().filter_map(ended).collect(), lines.len());
-        drop(lines);
-        Self { dir, file, record, syncs, len }
+        // Nobody needs the directory any more.
+        std::fs::remove_dir_all(root).unwrap();
+        self
     }
 
     pub fn lines(&self) -> Vec<Line<'_>> {
@@ -82,9 +125,17 @@ impl Recording {
         &self.syncs
     }
 
-    /// What the disk held before.
-    pub fn base(&self) -> PathBuf {
-        self.dir.path().join("base")
+    /// Lines of each life before it is open.
+    pub fn openings(&self) -> &[Range<usize>] {
+        &self.openings
+    }
+
+    pub fn base<'r>(&self) -> Disk<'r> {
+        self.base.clone()
+    }
+
+    pub fn truth(&self) -> &Truth {
+        &self.truth
     }
 
     /// Keeps the record beyond the test.
@@ -95,15 +146,23 @@ impl Recording {
     }
 }
 
+/// The directory that is recorded, and the record.
+fn places(dir: &TempDir) -> (PathBuf, PathBuf) {
+    let top = dir.path().canonicalize().unwrap();
+    std::fs::create_dir(top.join("disk")).unwrap();
+    (top.join("disk"), top.join("record"))
+}
+
 /// What is in it.
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut bytes, mut names, mut accepted, mut flushed) = (0, 0, 0, 0);
+        let (mut bytes, mut names, mut accepted, mut flushed, mut lives) = (0, 0, 0, 0, 0);
         for line in self.lines() {
             match line {
                 Line::Written { bytes: written, .. } => bytes += written.len(),
                 Line::Created { .. } | Line::Renamed { .. } | Line::Removed { .. } => names += 1,
                 Line::Fact { json } => match fact(json) {
+                    Fact::Life => lives += 1,
                     Fact::Accepted { seqs, .. } => accepted += seqs.len(),
                     Fact::Flushed { .. } => flushed += 1,
                     _ => {}
@@ -111,16 +170,16 @@ impl fmt::Display for Recording {
                 _ => {}
             }
         }
-        let (lives, syncs, mib) = (ENDS.len(), self.syncs.len(), bytes >> 20);
+        let (lines, syncs, mib) = (self.len, self.syncs.len(), bytes >> 20);
         write!(
             f,
-            "{lives} lives: {accepted} events accepted, {flushed} settlements, {mib} MiB written, {names} names \
-             changed, {syncs} syncs"
+            "{lives} lives, {lines} lines: {accepted} events accepted, {flushed} settlements, {mib} MiB written, \
+             {names} names changed, {syncs} syncs"
         )
     }
 }
 
-fn last_clock(lines: &[Line<'_>]) -> u64 {
+fn last_clock(lines: &[Line<'_>]) -> Option<u64> {
     let clock = |line: &Line<'_>| match line {
         Line::Fact { json } => match fact(json) {
             Fact::Clock { now } => Some(now),
@@ -128,32 +187,17 @@ fn last_clock(lines: &[Line<'_>]) -> u64 {
         },
         _ => None,
     };
-    lines.iter().rev().find_map(clock).unwrap_or(START)
-}
-
-fn build(dir: &Path) -> PathBuf {
-    let library = dir.join("layer.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/power/layer.c");
-    let done = Command::new("cc")
-        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
-        .arg(&library)
-        .arg(source)
-        .arg("-lpthread")
-        .status();
-    assert!(done.expect("there is a C compiler").success(), "the layer compiles");
-    library
+    lines.iter().rev().find_map(clock)
 }
 
 const VARIABLE: &str = "POWER_LIFE";
 
-fn run(life: &Life, layer: &Path, root: &Path) {
+fn run(life: &Life, library: &Path, root: &Path) {
     let told = serde_json::to_string(life).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "recording::a_life", "--ignored", "--nocapture"])
         .env(VARIABLE, told)
-        .env("LD_PRELOAD", layer)
-        .env("POWER_ROOT", root)
-        .env("POWER_RECORD", &life.record)
+        .envs(layer::environment(library, root, &life.record))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&child.stderr);

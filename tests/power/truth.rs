@@ -61,6 +61,19 @@ impl Truth {
         }
     }
 
+    /// What is known after the power went: settlements that were not durable may be there or not, and so may
+    /// what was asked for and not answered.
+    pub fn after_a_cut(mut self) -> Self {
+        self.flushed.truncate(self.durable);
+        self.asked = Default::default();
+        self
+    }
+
+    /// Numbers of events that were sent.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.sent.iter().flat_map(|(first, count)| *first..first + count)
+    }
+
     pub fn was_sent(&self, number: u64) -> bool {
         self.sent.range(..=number).next_back().is_some_and(|(first, count)| number < first + count)
     }
