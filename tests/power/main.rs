@@ -6,6 +6,8 @@
 //! went there (`disk`, `image`), opened by the engine's own recovery, and compared with what was acknowledged
 //! up to then (`truth`, `oracle`).
 //!
+//! The engine as a whole is put through the same, at fewer moments (`engine`).
+//!
 //! `POWER_CUTS=5000` tries as many, `POWER_SEED` another choice of them. A cut that fails is tried alone with
 //! the `POWER_RECORD`, `POWER_SEED` and `POWER_CUT` that it printed.
 #![allow(
@@ -20,6 +22,7 @@
 
 mod cuts;
 mod disk;
+mod engine;
 mod events;
 mod facts;
 mod image;
@@ -30,7 +33,22 @@ mod record;
 mod recording;
 mod rig;
 mod rng;
+mod told;
 mod truth;
+
+// The engine as the tests of the whole have it.
+#[allow(dead_code, reason = "its own tests use more of it")]
+#[path = "../engine/http.rs"]
+mod http;
+#[allow(dead_code, reason = "its own tests use more of it")]
+#[path = "../engine/process.rs"]
+mod process;
+#[allow(dead_code, reason = "its own tests use more of it")]
+#[path = "../engine/receiver.rs"]
+mod receiver;
+#[allow(dead_code, reason = "its own tests use more of it")]
+#[path = "../engine/wait.rs"]
+mod wait;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
