@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider::model::subscription::Epoch;
 use postrider::model::{
-    AccountKey, AccountName, CallbackUrl, DeliveryOptions, EventMask, OnBlocked, Ordering, Secrets, Seq,
-    SignatureScheme, SigningKeys, Status, Subscription, SubscriptionId, SubscriptionKey, TypeBit, UnixMillis,
+    AccountKey, AccountName, CallbackUrl, DeliveryOptions, Epoch, EventMask, OnBlocked, Ordering, Secrets,
+    Seq, SignatureScheme, SigningKeys, Status, Subscription, SubscriptionId, SubscriptionKey, TypeBit,
+    UnixMillis,
 };
 use postrider::route::Index;
 
@@ -20,8 +20,9 @@ const ROUNDS: usize = 5;
 const WORKERS: usize = 2;
 const UNWANTED: TypeBit = TypeBit(7);
 
-fn subscription(key: usize, account: usize) -> Arc<Subscription> {
-    Arc::new(Subscription {
+/// Wants most types from the first event on.
+pub fn subscription(key: usize, account: usize) -> Subscription {
+    Subscription {
         key: SubscriptionKey(key as u64),
         id: SubscriptionId::parse(&format!("sub_{key}")).expect("an id"),
         account: AccountKey(u32::try_from(account).expect("small")),
@@ -29,6 +30,7 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
         name: String::new(),
         callback_url: CallbackUrl::parse(&format!("https://h{}.example/", key % 1000)).expect("a URL"),
         events: Vec::new(),
+        filter: None,
         headers: Vec::new(),
         description: String::new(),
         status: Status::Active,
@@ -47,13 +49,13 @@ fn subscription(key: usize, account: usize) -> Arc<Subscription> {
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),
         version: 1,
-        epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((10..39).map(TypeBit)) }],
-    })
+        epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((10..39).map(TypeBit)), filter: None }],
+    }
 }
 
 /// `subscriptions`, as many to an account as `each`.
 fn index(subscriptions: usize, each: usize) -> Index {
-    let all: Vec<_> = (0..subscriptions).map(|n| subscription(n + 1, n / each + 1)).collect();
+    let all: Vec<_> = (0..subscriptions).map(|n| Arc::new(subscription(n + 1, n / each + 1))).collect();
     let accounts = all.chunks(each).map(|of| (of[0].account, of));
     Index::build(WORKERS, accounts)
 }

@@ -15,7 +15,7 @@ use super::query::{Query, RawQuery, cursor_text};
 use super::segments::Segments;
 use super::state::Admin;
 use super::subscription_view::{HeaderView, masked};
-use crate::model::{Attempt, Event, EventId, EventMask, Seq, Subscription, SubscriptionId};
+use crate::model::{Attempt, Event, EventId, EventMask, Payload, Seq, Subscription, SubscriptionId};
 
 fn read_status(query: &mut Query) -> Option<DeliveryStatus> {
     let message = "must be pending, delivered, retrying or dead";
@@ -171,8 +171,7 @@ pub async fn attempts(
         })
         .await?;
     let (event, attempts) = found.ok_or_else(Problem::not_found)?;
-    let wants = sub.wants(event.type_bit, event.seq) && !event.is_about(&sub.id);
-    if attempts.is_empty() && !wants {
+    if attempts.is_empty() && !sub.wants(&Payload::new(&event)) {
         return Err(Problem::not_found());
     }
     let count = attempts.len();

@@ -15,7 +15,8 @@ use serde::Serialize;
 use super::events::type_id;
 use super::ports::{EventsQuery, Lasts, Place, Queries, QueryError, Standing, StandingQuery};
 use crate::model::{
-    Catalogue, Disposition, Event, EventId, LastAttempt, Seq, Subscription, SubscriptionKey, UnixMillis,
+    Catalogue, Disposition, Event, EventId, LastAttempt, Payload, Seq, Subscription, SubscriptionKey,
+    UnixMillis,
 };
 
 /// Pairs of event and subscription that one page looks at, at most.
@@ -234,8 +235,8 @@ impl Search {
         catalogue: &Catalogue,
         event: &Event,
     ) -> Result<Option<Place>, QueryError> {
-        let wants = |sub: &Subscription| sub.wants(event.type_bit, event.seq) && !event.is_about(&sub.id);
-        let wanting: Vec<_> = self.subscriptions.iter().filter(|sub| wants(sub)).cloned().collect();
+        let payload = Payload::new(event);
+        let wanting: Vec<_> = self.subscriptions.iter().filter(|sub| sub.wants(&payload)).cloned().collect();
         for sub in wanting {
             let before = |(seq, key): Place| event.seq > seq || (event.seq == seq && sub.key <= key);
             if self.after.is_some_and(before) {

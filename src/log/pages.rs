@@ -14,7 +14,7 @@ use super::key::{Key, KeyRange};
 use super::record::{RetryValue, decode};
 use super::rows::{EventLoader, events_of, first_of, report_damage, row_start, settled, walk_account};
 use super::store::Store;
-use crate::model::{Event, Seq, Subscription, SubscriptionKey, UnixMillis};
+use crate::model::{Event, Payload, Seq, Subscription, SubscriptionKey, UnixMillis};
 use crate::route::Index;
 use crate::settle::{RetryKey, RetryRow};
 
@@ -22,6 +22,8 @@ use crate::settle::{RetryKey, RetryRow};
 const SCAN_MAX: usize = 32 * 1024;
 /// Index entries that a count of a backlog looks at, at most.
 const SCAN_BACKLOG_MAX: u64 = 256 * 1024;
+/// Bodies that a count of a backlog reads at most, to see how many a filter lets through.
+const SAMPLE_MAX: usize = 256;
 /// Rows of retries that one page looks at, at most.
 const SCAN_RETRIES_MAX: usize = 64 * 1024;
 
@@ -93,7 +95,7 @@ fn settled_pairs(
 ) -> Result<HashSet<(SubscriptionKey, Seq)>, StoreError> {
     let mut spans: BTreeMap<SubscriptionKey, (Seq, Seq)> = BTreeMap::new();
     for event in events {
-        index.for_each(event.account, event.type_bit, event.seq, worker, |subscription| {
+        index.for_each(event, worker, |subscription| {
             spans.entry(subscription.key).or_insert((event.seq, event.seq)).1 = event.seq;
         });
     }
@@ -116,17 +118,18 @@ pub(super) fn subscription_page(
     let floor = store.floor();
     let start = from.max(floor).max(Seq(1));
     let limit = limit.clamp(1, PAGE_EVENTS_MAX);
+    // A few more than the page holds, since some are settled already; many more where a filter refuses some.
+    let candidates = if has_filter(subscription) { PAGE_EVENTS_MAX } else { limit.saturating_mul(2) };
     let mut wanted: Vec<Seq> = Vec::new();
     let mut through = start.prev();
     let mut looked = 0;
     let mut end = walk_account(db, store.stats(), subscription.account, (start, head), |seq, bit| {
         through = seq;
         looked += 1;
-        if subscription.wants(bit, seq) {
+        if subscription.may_want(bit, seq) {
             wanted.push(seq);
         }
-        // A few more than the page holds, since some are settled already.
-        wanted.len() < limit.saturating_mul(2) && looked < SCAN_MAX
+        wanted.len() < candidates && looked < SCAN_MAX
     })?;
     if end {
         through = through.max(head);
@@ -146,14 +149,20 @@ pub(super) fn subscription_page(
         }
         if let Some(event) = loader.load(seq)? {
             bytes += event.body().len();
-            events.push(event);
+            if subscription.wants(&Payload::new(&event)) {
+                events.push(event);
+            }
         }
     }
     Ok(page(subscription, from, events, through, end, floor))
 }
 
+fn has_filter(subscription: &Subscription) -> bool {
+    subscription.epochs.iter().any(|epoch| epoch.filter.is_some())
+}
+
 /// How much a subscription wants from `from` to `through`. Where that is more than one look can take in,
-/// the rest is taken to be as dense as what was seen.
+/// the rest is taken to be as dense as what was seen; and of what a filter lets through, as a sample says.
 pub(super) fn backlog(
     store: &Store,
     db: &Db,
@@ -164,11 +173,15 @@ pub(super) fn backlog(
     let start = from.max(floor).max(Seq(1));
     let (mut looked, mut wanted) = (0, 0);
     let (mut first, mut seen) = (None, start.prev());
+    let mut sample = has_filter(subscription).then(Sample::default);
     let whole = walk_account(db, store.stats(), subscription.account, (start, through), |seq, bit| {
         (seen, looked) = (seq, looked + 1);
-        if subscription.wants(bit, seq) {
+        if subscription.may_want(bit, seq) {
             wanted += 1;
             first.get_or_insert(seq);
+            if let Some(sample) = &mut sample {
+                sample.take(seq);
+            }
         }
         looked < SCAN_BACKLOG_MAX
     })?;
@@ -184,6 +197,12 @@ pub(super) fn backlog(
             open = open.next();
         }
         oldest_at = loader.load(open)?.map(|event| event.accepted_at);
+        if let Some(sample) = sample {
+            events = sample.share(events, |seq| {
+                let event = loader.load(seq)?;
+                Ok(event.is_none_or(|event| subscription.wants(&Payload::new(&event))))
+            })?;
+        }
     }
     if !whole {
         let (span, part) = (through.0.saturating_sub(start.prev().0), seen.0.saturating_sub(start.prev().0));
@@ -191,6 +210,49 @@ pub(super) fn backlog(
         events = u64::try_from(estimate).unwrap_or(u64::MAX);
     }
     Ok(Backlog { subscription: subscription.key, from, events, oldest_at })
+}
+
+/// Places evenly spread over a walk whose length is not known before.
+#[derive(Default)]
+struct Sample {
+    taken: Vec<Seq>,
+    /// Each `1 << skip`th is taken.
+    skip: u32,
+    passed: u64,
+}
+
+impl Sample {
+    fn take(&mut self, seq: Seq) {
+        if self.passed.trailing_zeros() >= self.skip {
+            if self.taken.len() >= SAMPLE_MAX {
+                self.skip += 1;
+                let mut even = false;
+                self.taken.retain(|_| {
+                    even = !even;
+                    even
+                });
+            }
+            if self.passed.trailing_zeros() >= self.skip {
+                self.taken.push(seq);
+            }
+        }
+        self.passed += 1;
+    }
+
+    /// The part of `all` that `wanted` says yes to, rounded up.
+    fn share(
+        self,
+        all: u64,
+        mut wanted: impl FnMut(Seq) -> Result<bool, StoreError>,
+    ) -> Result<u64, StoreError> {
+        let (mut of, mut yes) = (0, 0);
+        for seq in self.taken {
+            of += 1;
+            yes += u64::from(wanted(seq)?);
+        }
+        let share = (u128::from(all) * u128::from(yes)).div_ceil(of.max(1));
+        Ok(u64::try_from(share).unwrap_or(u64::MAX))
+    }
 }
 
 fn page(

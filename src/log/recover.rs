@@ -11,7 +11,9 @@ use super::record::{DeadValue, decode, encode};
 use super::rows::{EventLoader, report_damage, walk_account, walk_attempts};
 use super::store::Store;
 use super::writer::Writer;
-use crate::model::{Attempt, Disposition, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis};
+use crate::model::{
+    Attempt, Disposition, Payload, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis,
+};
 use crate::recover::{Job, JobId, Scope, Which};
 
 /// Places that one look for deliveries sees, at most.
@@ -145,7 +147,7 @@ impl Store {
                 return false;
             }
             looked += 1;
-            if typed(bit) && subscription.wants(bit, seq) {
+            if typed(bit) && subscription.may_want(bit, seq) {
                 wanted.push(seq);
             }
             true
@@ -154,7 +156,7 @@ impl Store {
         let mut found = Candidates { seqs: Vec::new(), next };
         for seq in wanted {
             let Some(event) = loader.load(seq)? else { continue };
-            if fits(scope, event.type_bit, event.accepted_at) && !event.is_about(&subscription.id) {
+            if fits(scope, event.type_bit, event.accepted_at) && subscription.wants(&Payload::new(&event)) {
                 found.seqs.push(seq);
             }
         }

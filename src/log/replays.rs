@@ -7,7 +7,7 @@ use super::key::Key;
 use super::query::retry_of;
 use super::rows::{EventLoader, walk_attempts};
 use super::store::Store;
-use crate::model::{Seq, Subscription};
+use crate::model::{Payload, Seq, Subscription};
 
 pub(super) fn replay_page(
     store: &Store,
@@ -29,7 +29,7 @@ pub(super) fn replay_page(
         let mut attempts = 0;
         walk_attempts(db, store.stats(), key, (seq, seq), |attempt| attempts = attempt.number.max(attempts))?;
         // One that was delivered once was wanted, whatever is kept of the record's history.
-        let wanted = subscription.wants(event.type_bit, seq) && !event.is_about(&subscription.id);
+        let wanted = subscription.wants(&Payload::new(&event));
         if !wanted && attempts == 0 {
             found.push((seq, Known::Unwanted));
             continue;

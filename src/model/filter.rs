@@ -59,9 +59,15 @@ enum Condition {
 
 /// One step of a path: a member's name, which in an array is an index.
 #[derive(Clone, Debug)]
-struct Segment {
+pub(super) struct Segment {
     name: String,
     index: Option<usize>,
+}
+
+impl Segment {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +113,11 @@ impl Filter {
     pub fn matches(&self, event: &Value) -> bool {
         self.root.holds(event)
     }
+
+    /// Calls `f` with each path that a condition looks at.
+    pub(super) fn each_path(&self, f: &mut impl FnMut(&[Segment])) {
+        self.root.each_path(f);
+    }
 }
 
 impl PartialEq for Filter {
@@ -118,6 +129,14 @@ impl PartialEq for Filter {
 impl Eq for Filter {}
 
 impl Condition {
+    fn each_path(&self, f: &mut impl FnMut(&[Segment])) {
+        match self {
+            Self::All(all) | Self::Any(all) => all.iter().for_each(|one| one.each_path(f)),
+            Self::Not(one) => one.each_path(f),
+            Self::At { path, .. } => f(path),
+        }
+    }
+
     fn holds(&self, event: &Value) -> bool {
         match self {
             Self::All(all) => all.iter().all(|one| one.holds(event)),

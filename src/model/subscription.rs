@@ -8,16 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::epoch::{self, Epoch};
 use super::event::Seq;
+use super::filter::Filter;
 use super::ids::{AccountKey, AccountName, SubscriptionId, SubscriptionKey};
 use super::mask::{EventMask, TypeBit};
+use super::payload::Payload;
 use super::secret::Secrets;
 use super::time::UnixMillis;
 use super::url::CallbackUrl;
-
-/// Epochs kept at most. At the bound the two oldest become one that wants what either wanted:
-/// sooner send an event too much than lose one.
-pub const EPOCHS_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -110,14 +109,6 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// What was wanted from a place in the log on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
-pub struct Epoch {
-    pub from: Seq,
-    /// Empty while inactive.
-    pub mask: EventMask,
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscription {
     pub key: SubscriptionKey,
@@ -128,6 +119,8 @@ pub struct Subscription {
     pub callback_url: CallbackUrl,
     /// Ids of types, `*`, and prefixes such as `user.*`, as they are shown.
     pub events: Vec<String>,
+    /// What an event's body must fulfil besides.
+    pub filter: Option<Arc<Filter>>,
     pub headers: Vec<CustomHeader>,
     pub description: String,
     pub status: Status,
@@ -146,10 +139,27 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Whether an event of type `bit` at `seq` is for this subscription.
+    /// Whether an event is for this subscription.
     #[must_use]
-    pub fn wants(&self, bit: TypeBit, seq: Seq) -> bool {
-        self.epochs.iter().rev().find(|epoch| epoch.from <= seq).is_some_and(|epoch| epoch.mask.contains(bit))
+    pub fn wants(&self, payload: &Payload<'_>) -> bool {
+        let event = payload.event();
+        self.epoch_at(event.seq).is_some_and(|epoch| {
+            epoch.mask.contains(event.type_bit)
+                && epoch.filter.as_ref().is_none_or(|filter| payload.fulfils(filter))
+        }) && !event.is_about(&self.id)
+    }
+
+    /// Whether an event of type `bit` at `seq` may be for this subscription: a filter, which needs the
+    /// body, can still say no.
+    #[must_use]
+    pub fn may_want(&self, bit: TypeBit, seq: Seq) -> bool {
+        self.epoch_at(seq).is_some_and(|epoch| epoch.mask.contains(bit))
+    }
+
+    /// What was wanted when the log took the event at `seq`.
+    #[must_use]
+    pub fn epoch_at(&self, seq: Seq) -> Option<&Epoch> {
+        self.epochs.iter().rev().find(|epoch| epoch.from <= seq)
     }
 
     /// Whether what was noted of the receiver holds no longer: it was made active again, or is another one.
@@ -165,24 +175,11 @@ impl Subscription {
         self.epochs.iter().fold(EventMask::NONE, |all, epoch| all.union(&epoch.mask))
     }
 
-    /// From `from` on, `mask` is wanted. Epochs wholly below `floor` are forgotten: the log has
-    /// nothing from their time any more.
+    /// From `from` on, types of `mask` that fulfil the present filter are wanted. Epochs wholly below
+    /// `floor` are forgotten: the log has nothing from their time any more.
     pub fn begin_epoch(&mut self, from: Seq, mask: EventMask, floor: Seq) {
-        if self.epochs.last().is_some_and(|last| last.mask == mask) {
-            return;
-        }
-        self.epochs.retain(|epoch| epoch.from < from);
-        self.epochs.push(Epoch { from, mask });
-        while self.epochs.get(1).is_some_and(|second| second.from <= floor) {
-            self.epochs.remove(0);
-        }
-        if self.epochs.len() > EPOCHS_MAX {
-            let oldest = self.epochs.remove(0);
-            if let Some(first) = self.epochs.first_mut() {
-                first.from = oldest.from;
-                first.mask = first.mask.union(&oldest.mask);
-            }
-        }
+        let filter = self.filter.clone().filter(|_| !mask.is_empty());
+        epoch::begin(&mut self.epochs, Epoch { from, mask, filter }, floor);
     }
 }
 
@@ -201,6 +198,7 @@ pub(crate) mod tests {
             name: "test".to_owned(),
             callback_url: CallbackUrl::parse(url).expect("valid url"),
             events: vec!["*".to_owned()],
+            filter: None,
             headers: Vec::new(),
             description: String::new(),
             status: Status::Active,
@@ -219,7 +217,7 @@ pub(crate) mod tests {
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),
             version: 1,
-            epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((0..39).map(TypeBit)) }],
+            epochs: vec![Epoch { from: Seq(1), mask: EventMask::of((0..39).map(TypeBit)), filter: None }],
         }
     }
 
@@ -233,37 +231,5 @@ pub(crate) mod tests {
         let text = format!("{sub:?}");
         assert!(text.contains("x-key") && text.contains("shown"), "{text}");
         assert!(["sesame", "211", "212"].iter().all(|secret| !text.contains(secret)), "{text}");
-    }
-
-    #[test]
-    fn wants_what_was_wanted_then() {
-        let mut sub = sample(1, "http://localhost/");
-        let a = EventMask::of([TypeBit(1)]);
-        let b = EventMask::of([TypeBit(2)]);
-        sub.epochs = vec![Epoch { from: Seq(10), mask: a }];
-        sub.begin_epoch(Seq(20), EventMask::NONE, Seq(0));
-        sub.begin_epoch(Seq(30), b, Seq(0));
-        let check = |seq, bit, want| assert_eq!(sub.wants(TypeBit(bit), Seq(seq)), want, "{seq} {bit}");
-        check(9, 1, false);
-        check(10, 1, true);
-        check(19, 1, true);
-        check(20, 1, false);
-        check(30, 1, false);
-        check(30, 2, true);
-        assert_eq!(sub.mask_ever(), a.union(&b));
-    }
-
-    #[test]
-    fn epochs_are_bounded_and_lose_nothing() {
-        let mut sub = sample(1, "http://localhost/");
-        sub.epochs = vec![Epoch { from: Seq(1), mask: EventMask::of([TypeBit(0)]) }];
-        for n in 1..=200u64 {
-            let bit = TypeBit(u8::try_from(n % 200).expect("small"));
-            sub.begin_epoch(Seq(n * 10), EventMask::of([bit]), Seq(0));
-        }
-        assert_eq!(sub.epochs.len(), EPOCHS_MAX);
-        assert!(sub.wants(TypeBit(0), Seq(5)), "the merged epoch still wants what the first wanted");
-        sub.begin_epoch(Seq(3000), EventMask::NONE, Seq(2999));
-        assert_eq!(sub.epochs.len(), 2);
     }
 }

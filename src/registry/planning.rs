@@ -15,7 +15,7 @@ use super::token::{TOKENS_PER_ACCOUNT_MAX, Token, TokenDigest, TokenDraft};
 use super::{headers, id, rows};
 use crate::model::subscription::DisabledReason;
 use crate::model::{
-    AccountKey, AccountName, Epoch, Secrets, Seq, SigningKeys, Status, Subscription, SubscriptionId,
+    AccountKey, AccountName, Secrets, Seq, SigningKeys, Status, Subscription, SubscriptionId,
     SubscriptionKey, UnixMillis,
 };
 
@@ -205,6 +205,7 @@ impl Registry {
             name: draft.name,
             callback_url: draft.callback_url,
             events: draft.events,
+            filter: None,
             headers: draft.headers,
             description: draft.description,
             status: draft.status,
@@ -218,7 +219,8 @@ impl Registry {
             version: 1,
             epochs: Vec::new(),
         };
-        sub.epochs = vec![Epoch { from: at.next, mask: self.mask(&owner, &sub) }];
+        let mask = self.mask(&owner, &sub);
+        sub.begin_epoch(at.next, mask, at.floor);
         draw.subscription(None, sub, sealer);
         Ok(())
     }

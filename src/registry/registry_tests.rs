@@ -110,7 +110,7 @@ fn a_subscription_is_made_with_its_account() {
     assert_eq!((sub.delivery.timeout, sub.delivery.max_in_flight), (Duration::from_millis(9), 64));
     assert_eq!(sub.secrets.current.secret.len(), SECRET_LEN);
     assert_eq!(sub.headers[0].name, "X-A", "shown as it was written");
-    assert!(sub.wants(USER, Seq(11)) && !sub.wants(USER, Seq(10)), "nothing from before it was made");
+    assert!(sub.may_want(USER, Seq(11)) && !sub.may_want(USER, Seq(10)), "nothing from before it was made");
     let again = bench.create("acme", &json!({}));
     assert_eq!(again.account, sub.account);
     assert_ne!((again.key, &again.id), (sub.key, &sub.id));
@@ -131,7 +131,11 @@ fn epochs_follow_every_change_of_what_is_wanted() {
     let sub = bench.registry.subscription(sub.key).expect("there").clone();
     assert_eq!(sub.version, 5, "a flag is not the subscription's change");
     let check = |seq, user, device| {
-        assert_eq!((sub.wants(USER, Seq(seq)), sub.wants(DEVICE, Seq(seq))), (user, device), "at {seq}");
+        assert_eq!(
+            (sub.may_want(USER, Seq(seq)), sub.may_want(DEVICE, Seq(seq))),
+            (user, device),
+            "at {seq}"
+        );
     };
     check(10, false, false);
     check(11, true, true);
@@ -151,16 +155,16 @@ fn the_flag_gates_the_device_types_only() {
     let changed = bench.feature("acme", false);
     assert_eq!(changed.subscriptions.len(), 1);
     let now = bench.registry.subscription(sub.key).expect("there");
-    assert!(now.wants(USER, Seq(bench.next)) && !now.wants(DEVICE, Seq(bench.next)));
-    assert!(bench.registry.subscription(other.key).expect("there").wants(DEVICE, Seq(bench.next)));
+    assert!(now.may_want(USER, Seq(bench.next)) && !now.may_want(DEVICE, Seq(bench.next)));
+    assert!(bench.registry.subscription(other.key).expect("there").may_want(DEVICE, Seq(bench.next)));
     assert_eq!(bench.registry.feature(Some(sub.account), FLAG_WEBHOOKS), Some(false));
     assert_eq!(bench.registry.feature(Some(other.account), FLAG_WEBHOOKS), Some(true));
     assert_eq!(bench.registry.feature(None, FLAG_WEBHOOKS), Some(true));
     assert_eq!(bench.registry.feature(None, "feature.x"), None);
     let later = bench.create("acme", &json!({}));
-    assert!(!later.wants(DEVICE, Seq(bench.next)), "a new subscription is gated too");
+    assert!(!later.may_want(DEVICE, Seq(bench.next)), "a new subscription is gated too");
     bench.feature("acme", true);
-    assert!(bench.registry.subscription(later.key).expect("there").wants(DEVICE, Seq(bench.next)));
+    assert!(bench.registry.subscription(later.key).expect("there").may_want(DEVICE, Seq(bench.next)));
     let unknown = Change::SetFeature { account: name("acme"), flag: "feature.webhook".into(), enabled: true };
     assert!(matches!(bench.change(unknown), Err(ChangeError::Invalid(errors)) if errors[0].field == "flag"));
 }
@@ -213,7 +217,7 @@ fn the_engine_gives_up_and_a_person_revives() {
     let changed = bench.change(disable(sub.key)).expect("disabled");
     let after = changed.subscriptions[0].after.clone().expect("there");
     assert_eq!((after.status, after.disabled_reason), (Status::Inactive, Some(DisabledReason::Gone)));
-    assert!(!after.wants(USER, Seq(bench.next)));
+    assert!(!after.may_want(USER, Seq(bench.next)));
     assert_eq!(bench.change(disable(sub.key)), Ok(Changed::default()), "twice is once");
     let after = bench.patch(&sub, &json!({"status": "active"})).expect("revived");
     assert_eq!((after.status, after.disabled_reason), (Status::Active, None));
@@ -319,8 +323,8 @@ fn another_default_begins_an_epoch_at_the_start() {
     assert_eq!(again.len(), 1, "the account with its own setting is not concerned");
     let next = bench.next + 10;
     let after = registry.subscription(plain.key).expect("there");
-    assert!(after.wants(DEVICE, Seq(next - 1)) && !after.wants(DEVICE, Seq(next)));
-    assert!(registry.subscription(own.key).expect("there").wants(DEVICE, Seq(next)));
+    assert!(after.may_want(DEVICE, Seq(next - 1)) && !after.may_want(DEVICE, Seq(next)));
+    assert!(registry.subscription(own.key).expect("there").may_want(DEVICE, Seq(next)));
 }
 
 #[test]

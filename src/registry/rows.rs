@@ -40,8 +40,8 @@ pub const TAG_UNLOADED: u8 = 16;
 /// Of counters and accounts; subscriptions have their own.
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 5;
-/// Bytes at most in a value. The largest subscription (32 headers of 4 KiB, 64 epochs, 256 selectors)
-/// needs less than half of it.
+/// Bytes at most in a value. The largest subscription (32 headers of 4 KiB, 64 epochs with 128 KiB of filters,
+/// 256 selectors) needs less than three quarters of it.
 pub const ROW_LEN_MAX: usize = 512 * 1024;
 
 const CODEC: Configuration<LittleEndian, Varint, Limit<ROW_LEN_MAX>> =

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::{read as read_row, *};
 use crate::model::subscription::DisabledReason;
 use crate::model::subscription::tests::sample;
 use crate::model::{
-    ClientIdentity, CustomHeader, Epoch, EventMask, OnBlocked, Ordering, PreviousKeys, Secrets, Seq,
+    ClientIdentity, CustomHeader, Epoch, EventMask, Filter, OnBlocked, Ordering, PreviousKeys, Secrets, Seq,
     SignatureScheme, SigningKeys, Status, TypeBit,
 };
 use crate::registry::entropy::Entropy;
@@ -67,18 +68,34 @@ fn golden_bytes() {
     check(
         &subscription(&sample(258, "https://example.com/")),
         "030000000000000102",
-        "028eb609b4077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f000000000000006c3bf384ddd943cb090a5650bce666bf925f850dbfe0527d5971ed3be0b8710144b8dc90ba47ebd2175d349204f94ea82269ec3160ac9c1cf4d14a8860d6147815e9d1482e4bbf4a01996e80b233624698d50dd59b961ca2fdbc8c588cd477e15c676fc6cf5921e5c23259bcd7",
+        "032b61c4e9077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f000000000000006c3bf384ddd943cb090a5650bce666bf925f850dbfe0527d5971ed3be0b8710144b8dc90ba47ebd2175d349204f94ea82269ec3160ac9c1cf4d14a8860d6147815e9d1482e4bbf4a01996e80b233624698d50dd59b961ca2fdbc8c588cd477e15c676fc6cf5921e5c23259bcd700000100",
     );
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
+}
+
+/// Bytes that version 2 wrote.
+#[test]
+fn rows_from_before_filters_are_read_and_written_anew() {
+    let old = "028eb609b4077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a4000010101000000010101fdffffffff7f000000000000006c3bf384ddd943cb090a5650bce666bf925f850dbfe0527d5971ed3be0b8710144b8dc90ba47ebd2175d349204f94ea82269ec3160ac9c1cf4d14a8860d6147815e9d1482e4bbf4a01996e80b233624698d50dd59b961ca2fdbc8c588cd477e15c676fc6cf5921e5c23259bcd7";
+    let Read::Subscription(sub, old) =
+        read(&subscription_key(SubscriptionKey(258)), &unhex(old)).expect("readable")
+    else {
+        panic!("not a subscription")
+    };
+    assert!(old);
+    assert_eq!(*sub, sample(258, "https://example.com/"));
+    assert_eq!(subscription_back(&subscription(&sub)), *sub);
 }
 
 /// Bytes that version 1 wrote.
 #[test]
 fn older_rows_are_read_and_written_anew() {
     let old = "018029da6f077375625f3235380104746573741468747470733a2f2f6578616d706c652e636f6d2f01012a00000100fb983a40000101012007070707070707070707070707070707070707070707070707070707070707070000010101fdffffffff7f000000000000";
-    let bytes: Vec<u8> =
-        (0..old.len()).step_by(2).map(|at| u8::from_str_radix(&old[at..at + 2], 16).expect("hex")).collect();
     let Read::Subscription(sub, old) =
-        read(&subscription_key(SubscriptionKey(258)), &bytes).expect("readable")
+        read(&subscription_key(SubscriptionKey(258)), &unhex(old)).expect("readable")
     else {
         panic!("not a subscription")
     };
@@ -105,7 +122,7 @@ fn damage_is_an_error() {
         assert!(read(&row.key, &damaged).is_err(), "byte {at}");
         assert!(read(&row.key, &value[..at]).is_err(), "cut at {at}");
     }
-    assert!(matches!(read(&row.key, &[3; 40]), Err(RowError::Version(3))));
+    assert!(matches!(read(&row.key, &[4; 40]), Err(RowError::Version(4))));
     assert!(matches!(read(&[1], &[2; 40]), Err(RowError::Version(2))));
     assert!(matches!(read(&row.key, &vec![1; ROW_LEN_MAX + 1]), Err(RowError::Long)));
     assert!(matches!(read(&[], &value), Err(RowError::Key)));
@@ -150,15 +167,25 @@ fn the_largest_subscription_fits() {
     sub.events = vec!["e".repeat(128); 256];
     sub.headers =
         (0..32).map(|n| CustomHeader { name: format!("{n:0128}"), value: "v".repeat(4096) }).collect();
+    let filter = |n: u64| {
+        let long = format!("{n:0>6}{}", "f".repeat(1000));
+        let condition = json!({"path": "data.x", "in": vec![long; 16]});
+        Arc::new(Filter::parse(&condition, "filter").expect("a valid filter"))
+    };
+    sub.filter = Some(filter(0));
     sub.epochs = (1..=64)
-        .map(|n| Epoch { from: Seq(u64::MAX - 64 + n), mask: EventMask::of((0..=255).map(TypeBit)) })
+        .map(|n| Epoch {
+            from: Seq(u64::MAX - 64 + n),
+            mask: EventMask::of((0..=255).map(TypeBit)),
+            filter: Some(filter(n / 9)),
+        })
         .collect();
     sub.client_identity = Some(Arc::new(ClientIdentity {
         certificate: "c".repeat(crate::registry::CERTIFICATE_LEN_MAX),
         key: "k".repeat(crate::registry::CLIENT_KEY_LEN_MAX),
     }));
     let row = subscription(&sub);
-    assert!(row.value.as_ref().expect("set").len() < ROW_LEN_MAX / 2);
+    assert!(row.value.as_ref().expect("set").len() < ROW_LEN_MAX / 4 * 3);
     assert_eq!(subscription_back(&row), sub);
 }
 
@@ -178,7 +205,9 @@ prop_compose! {
         secrets in proptest::collection::vec(
             (proptest::collection::vec(any::<u8>(), 24..=64), any::<[u8; 32]>(), any::<u64>()), 1..=3),
         identity in proptest::option::of((".{0,50}", ".{0,50}")),
-        epochs in proptest::collection::btree_map(any::<u64>(), proptest::collection::vec(any::<u8>(), 0..9), 1..9),
+        epochs in proptest::collection::btree_map(
+            any::<u64>(), (proptest::collection::vec(any::<u8>(), 0..9), proptest::option::of(0u64..3)), 1..9),
+        filter in proptest::option::of(0u64..3),
     ) -> Subscription {
         let mut sub = sample(key, "https://example.com/a?b=c");
         (sub.name, sub.description, sub.events) = texts;
@@ -197,8 +226,16 @@ prop_compose! {
         sub.secrets = Secrets::new(secrets.next().expect("one").keys);
         sub.secrets.previous = secrets.collect();
         sub.client_identity = identity.map(|(certificate, key)| Arc::new(ClientIdentity { certificate, key }));
+        let compiled = |n: u64| {
+            Arc::new(Filter::parse(&json!({"path": "data.x", "eq": n}), "filter").expect("a valid filter"))
+        };
+        sub.filter = filter.map(compiled);
         sub.epochs = epochs.into_iter()
-            .map(|(from, bits)| Epoch { from: Seq(from), mask: EventMask::of(bits.into_iter().map(TypeBit)) })
+            .map(|(from, (bits, filter))| Epoch {
+                from: Seq(from),
+                mask: EventMask::of(bits.into_iter().map(TypeBit)),
+                filter: filter.map(compiled),
+            })
             .collect();
         sub
     }
@@ -223,7 +260,7 @@ proptest! {
     fn any_bytes_are_read_or_refused(key in proptest::collection::vec(any::<u8>(), 0..12), value in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&key, &value);
         // Past the checksum, so that the decoder and the rules meet strange bytes too.
-        for version in [1, 2] {
+        for version in [1, 2, 3] {
             let mut whole = vec![version];
             whole.extend(crc32fast::hash(&value).to_le_bytes());
             whole.extend(&value);

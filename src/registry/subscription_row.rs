@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 1 | one secret, everything in the open |
 //! | 2 | generations of signing keys, a client certificate; what is secret is one sealed part ([`Vault`]) |
+//! | 3 | filters, present and past, after all that version 2 has |
 //!
 //! Rows of an older version are read and written again in the newest when the registry is loaded.
 
@@ -15,14 +16,23 @@ use super::rows::{RowError, decode, decode_part, encode, encode_part, version};
 use super::vault::Owner;
 use super::words::Word;
 use crate::model::{
-    AccountKey, AccountName, CallbackUrl, ClientIdentity, CustomHeader, DeliveryOptions, Epoch, PreviousKeys,
-    Secrets, SigningKeys, Subscription, SubscriptionId, SubscriptionKey, UnixMillis,
+    AccountKey, AccountName, CallbackUrl, ClientIdentity, CustomHeader, DeliveryOptions, Epoch, EventMask,
+    Filter, PreviousKeys, Secrets, Seq, SigningKeys, Subscription, SubscriptionId, SubscriptionKey,
+    UnixMillis,
 };
 
 /// What is written.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
+const VERSION_UNFILTERED: u8 = 2;
 /// Everything in the open, of which there may be rows left.
 const VERSION_OPEN: u8 = 1;
+
+/// What an [`Epoch`] is without its filter.
+#[derive(Clone, Copy, Debug, bincode::Encode, bincode::Decode)]
+struct Span {
+    from: Seq,
+    mask: EventMask,
+}
 
 /// Version 1.
 #[derive(Debug, bincode::Encode, bincode::Decode)]
@@ -46,7 +56,7 @@ struct OpenRecord {
     created_at: u64,
     updated_at: u64,
     version: u64,
-    epochs: Vec<Epoch>,
+    epochs: Vec<Span>,
 }
 
 /// Version 2.
@@ -72,10 +82,63 @@ struct Record {
     created_at: u64,
     updated_at: u64,
     version: u64,
-    epochs: Vec<Epoch>,
+    epochs: Vec<Span>,
     announced: bool,
     /// A [`Secret`], sealed.
     sealed: Vec<u8>,
+}
+
+/// What version 3 has more. A filter is named by its place in `texts`, counted from 1; 0 is none.
+#[derive(Debug, Default, bincode::Encode, bincode::Decode)]
+struct Filters {
+    /// JSON, each once.
+    texts: Vec<String>,
+    present: u32,
+    /// One for each epoch.
+    epochs: Vec<u32>,
+}
+
+impl Filters {
+    fn of(sub: &Subscription) -> Self {
+        let mut filters = Self::default();
+        filters.present = filters.place(sub.filter.as_deref());
+        filters.epochs = sub.epochs.iter().map(|epoch| filters.place(epoch.filter.as_deref())).collect();
+        filters
+    }
+
+    /// There are at most as many as epochs and one, so looking along the list is cheap.
+    fn place(&mut self, filter: Option<&Filter>) -> u32 {
+        let Some(filter) = filter else { return 0 };
+        let at = self.texts.iter().position(|text| text == filter.as_str()).unwrap_or_else(|| {
+            self.texts.push(filter.as_str().to_owned());
+            self.texts.len() - 1
+        });
+        u32::try_from(at + 1).unwrap_or(0)
+    }
+
+    /// Compiled, each once: the present one, and those of `spans`.
+    fn read(self, spans: Vec<Span>) -> Result<(Option<Arc<Filter>>, Vec<Epoch>), RowError> {
+        let compile = |text: String| {
+            let value = serde_json::from_str(&text).ok()?;
+            Filter::parse(&value, "filter").ok().map(Arc::new)
+        };
+        let compiled: Option<Vec<Arc<Filter>>> = self.texts.into_iter().map(compile).collect();
+        let compiled = compiled.ok_or(RowError::Rule("a filter that is none"))?;
+        let at = |place: u32| match usize::try_from(place).ok().and_then(|place| place.checked_sub(1)) {
+            None => Ok(None),
+            Some(at) => {
+                compiled.get(at).cloned().map(Some).ok_or(RowError::Rule("a filter that is not there"))
+            }
+        };
+        if self.epochs.len() != spans.len() {
+            return Err(RowError::Rule("epochs without filters"));
+        }
+        let epochs = spans
+            .into_iter()
+            .zip(self.epochs)
+            .map(|(Span { from, mask }, place)| Ok::<_, RowError>(Epoch { from, mask, filter: at(place)? }));
+        Ok((at(self.present)?, epochs.collect::<Result<_, _>>()?))
+    }
 }
 
 #[derive(bincode::Encode, bincode::Decode)]
@@ -130,11 +193,11 @@ pub(super) fn value(sub: &Subscription, sealer: &mut Sealer<'_>) -> Vec<u8> {
         created_at: sub.created_at.0,
         updated_at: sub.updated_at.0,
         version: sub.version,
-        epochs: sub.epochs.clone(),
+        epochs: sub.epochs.iter().map(|epoch| Span { from: epoch.from, mask: epoch.mask }).collect(),
         announced: sub.announced,
         sealed: sealer.vault.seal(sealer.entropy.draw(), owner, &encode_part(&secret)),
     };
-    encode(VERSION, &record)
+    encode(VERSION, &(record, Filters::of(sub)))
 }
 
 /// Whether the value is of a version that seals what is secret.
@@ -149,21 +212,32 @@ pub(super) fn read(
     sealer: &mut Sealer<'_>,
     name_of: impl FnOnce(AccountKey) -> Option<AccountName>,
 ) -> Result<Subscription, RowError> {
-    let (record, secret) = if version(value) == Some(VERSION_OPEN) {
+    let found = version(value);
+    let (record, secret) = if found == Some(VERSION_OPEN) {
         open(decode(VERSION_OPEN, value)?, &mut sealer.entropy)
     } else {
-        let record: Record = decode(VERSION, value)?;
-        let owner = Owner::Subscription { account: AccountKey(record.account), subscription: key };
-        let plain = sealer.vault.open(owner, &record.sealed).ok_or(RowError::Sealed)?;
+        let record: (Record, Filters) = if found == Some(VERSION_UNFILTERED) {
+            with_no_filters(decode(VERSION_UNFILTERED, value)?)
+        } else {
+            decode(VERSION, value)?
+        };
+        let owner = Owner::Subscription { account: AccountKey(record.0.account), subscription: key };
+        let plain = sealer.vault.open(owner, &record.0.sealed).ok_or(RowError::Sealed)?;
         let secret = decode_part(&plain)?;
         (record, secret)
     };
-    let name = name_of(AccountKey(record.account)).ok_or(RowError::Orphan)?;
+    let name = name_of(AccountKey(record.0.account)).ok_or(RowError::Orphan)?;
     subscription(key, name, record, secret)
 }
 
-/// Version 1 as version 2: its seed was never there, so nobody knows a public key of it yet.
-fn open(record: OpenRecord, entropy: &mut Entropy) -> (Record, Secret) {
+/// Version 2 as version 3.
+fn with_no_filters(record: Record) -> (Record, Filters) {
+    let epochs = vec![0; record.epochs.len()];
+    (record, Filters { epochs, ..Filters::default() })
+}
+
+/// Version 1 as version 3: its seed was never there, so nobody knows a public key of it yet.
+fn open(record: OpenRecord, entropy: &mut Entropy) -> ((Record, Filters), Secret) {
     let (header_names, header_values) = record.headers.into_iter().unzip();
     let secret = Secret {
         current: Keys { secret: record.secret, seed: entropy.draw() },
@@ -195,7 +269,7 @@ fn open(record: OpenRecord, entropy: &mut Entropy) -> (Record, Secret) {
         announced: false,
         sealed: Vec::new(),
     };
-    (record, secret)
+    (with_no_filters(record), secret)
 }
 
 fn word<W: Word>(number: u8, what: &'static str) -> Result<W, RowError> {
@@ -209,7 +283,7 @@ fn signing_keys(keys: Keys) -> SigningKeys {
 fn subscription(
     key: SubscriptionKey,
     account_name: AccountName,
-    record: Record,
+    (record, filters): (Record, Filters),
     secret: Secret,
 ) -> Result<Subscription, RowError> {
     let rising = record.epochs.windows(2).all(|pair| matches!(pair, [a, b] if a.from < b.from));
@@ -226,6 +300,7 @@ fn subscription(
         (None, None) => None,
         _ => return Err(RowError::Rule("a client certificate without its key")),
     };
+    let (filter, epochs) = filters.read(record.epochs)?;
     Ok(Subscription {
         key,
         id: SubscriptionId::parse(&record.id)?,
@@ -234,6 +309,7 @@ fn subscription(
         name: record.name,
         callback_url: CallbackUrl::parse(&record.callback_url)?,
         events: record.events,
+        filter,
         headers: record.header_names.into_iter().zip(secret.header_values).map(header).collect(),
         description: record.description,
         status: word(record.status, "an unknown status")?,
@@ -258,6 +334,6 @@ fn subscription(
         created_at: UnixMillis(record.created_at),
         updated_at: UnixMillis(record.updated_at),
         version: record.version,
-        epochs: record.epochs,
+        epochs,
     })
 }

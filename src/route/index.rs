@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::owner::Placement;
 use super::part::Part;
 use super::table::Table;
-use crate::model::{AccountKey, Seq, Subscription, SubscriptionKey, TypeBit};
+use crate::model::{AccountKey, Event, Seq, Subscription, SubscriptionKey, TypeBit};
 
 /// Workers at most, so that a set of them is one word.
 pub const WORKERS_MAX: usize = 64;
@@ -73,23 +73,17 @@ impl Index {
         self.placement.owner(subscription)
     }
 
-    /// The workers that own a subscription wanting this event, as bits.
+    /// The workers that own a subscription which may want this event, as bits. Filters, which need the
+    /// body, are left to the workers: there are many of them, and one writer.
     #[must_use]
     pub fn workers_wanting(&self, account: AccountKey, bit: TypeBit, seq: Seq) -> u64 {
         self.part(account).map_or(0, |part| part.workers_wanting(bit, seq))
     }
 
     /// Calls `f` with each subscription of `worker` that wants this event.
-    pub fn for_each(
-        &self,
-        account: AccountKey,
-        bit: TypeBit,
-        seq: Seq,
-        worker: usize,
-        f: impl FnMut(&Arc<Subscription>),
-    ) {
-        if let Some(part) = self.part(account) {
-            part.for_each(bit, seq, worker, f);
+    pub fn for_each(&self, event: &Event, worker: usize, f: impl FnMut(&Arc<Subscription>)) {
+        if let Some(part) = self.part(event.account) {
+            part.for_each(event, worker, f);
         }
     }
 

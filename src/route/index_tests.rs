@@ -3,21 +3,51 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::model::subscription::tests::sample;
-use crate::model::{Epoch, EventMask};
+use crate::model::{Epoch, EventMask, Filter, UnixMillis};
 use crate::route::LINEAR_MAX;
 
-fn subscription(key: u64, host: usize, epochs: Vec<(u64, Vec<u8>)>) -> Arc<Subscription> {
+/// From where on, which types, and the floor that a filter wants.
+type Wish = (u64, Vec<u8>, Option<u64>);
+
+fn subscription(key: u64, host: usize, epochs: Vec<Wish>) -> Arc<Subscription> {
     let mut sub = sample(key, &format!("http://h{host}.example/"));
+    let filter = |floor| {
+        let condition = json!({"path": "data.floor", "eq": floor});
+        Arc::new(Filter::parse(&condition, "filter").expect("a valid filter"))
+    };
     sub.epochs = epochs
         .into_iter()
-        .map(|(from, bits)| Epoch { from: Seq(from), mask: EventMask::of(bits.into_iter().map(TypeBit)) })
+        .map(|(from, bits, floor)| Epoch {
+            from: Seq(from),
+            mask: EventMask::of(bits.into_iter().map(TypeBit)),
+            filter: floor.map(filter),
+        })
         .collect();
     Arc::new(sub)
 }
+
+fn event(account: u32, bit: TypeBit, seq: Seq, floor: u64) -> Event {
+    let body = Bytes::from(format!(r#"{{"id":"e","data":{{"floor":{floor}}}}}"#));
+    Event::new(seq, AccountKey(account), bit, UnixMillis(0), 1, body).expect("well-formed")
+}
+
+/// What the epochs say, worked out in another way than the index does.
+fn wants(sub: &Subscription, bit: TypeBit, seq: Seq, floor: u64) -> bool {
+    let then = sub.epochs.iter().filter(|epoch| epoch.from <= seq).max_by_key(|epoch| epoch.from);
+    then.is_some_and(|epoch| {
+        let eq = |filter: &Arc<Filter>| filter.given()["eq"] == json!(floor);
+        epoch.mask.contains(bit) && epoch.filter.as_ref().is_none_or(eq)
+    })
+}
+
+/// Of the events that are looked up.
+const FLOOR: u64 = 1;
 
 type Accounts = BTreeMap<u32, Vec<Arc<Subscription>>>;
 
@@ -28,22 +58,25 @@ fn check_against_oracle(index: &Index, accounts: &Accounts, account: u32, bit: T
         let mut want: Vec<u64> = subs
             .iter()
             .filter(|sub| index.owner(sub) == worker)
-            .filter(|sub| sub.wants(bit, seq))
+            .filter(|sub| wants(sub, bit, seq, FLOOR))
             .map(|sub| sub.key.0)
             .collect();
         let mut got = Vec::new();
-        index.for_each(AccountKey(account), bit, seq, worker, |sub| got.push(sub.key.0));
+        index.for_each(&event(account, bit, seq, FLOOR), worker, |sub| got.push(sub.key.0));
         got.sort_unstable();
         want.sort_unstable();
         assert_eq!(got, want, "account {account}, {bit:?}, {seq:?}, worker {worker}");
-        mask |= u64::from(!want.is_empty()) << worker;
+        let may = subs.iter().any(|sub| index.owner(sub) == worker && sub.may_want(bit, seq));
+        mask |= u64::from(may) << worker;
     }
     assert_eq!(index.workers_wanting(AccountKey(account), bit, seq), mask);
 }
 
-fn any_epochs() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
+fn any_epochs() -> impl Strategy<Value = Vec<Wish>> {
     let bits = prop_oneof![Just(vec![]), proptest::collection::vec(0u8..4, 1..3), Just(vec![3, 70, 255])];
-    proptest::collection::btree_map(1u64..20, bits, 1..4).prop_map(|map| map.into_iter().collect())
+    let floor = prop_oneof![2 => Just(None), 3 => (0u64..3).prop_map(Some)];
+    proptest::collection::btree_map(1u64..20, (bits, floor), 1..4)
+        .prop_map(|map| map.into_iter().map(|(from, (bits, floor))| (from, bits, floor)).collect())
 }
 
 proptest! {
@@ -81,9 +114,9 @@ proptest! {
 #[test]
 fn a_snapshot_stays_what_it_was() {
     let wants = |index: &Index| index.workers_wanting(AccountKey(3), TypeBit(0), Seq(9)) != 0;
-    let first = Index::empty(4).with(AccountKey(3), &[subscription(1, 1, vec![(1, vec![0])])]);
+    let first = Index::empty(4).with(AccountKey(3), &[subscription(1, 1, vec![(1, vec![0], None)])]);
     let second = first.with(AccountKey(3), &[]);
-    let third = second.with(AccountKey(4), &[subscription(2, 1, vec![(1, vec![0])])]);
+    let third = second.with(AccountKey(4), &[subscription(2, 1, vec![(1, vec![0], None)])]);
     assert!(wants(&first) && !wants(&second) && !wants(&third));
     assert_eq!(Index::empty(1000).workers(), WORKERS_MAX);
     assert_eq!(Index::empty(0).workers(), 1);
@@ -110,8 +143,8 @@ fn cost(index: &Index, accounts: u32) -> f64 {
 #[test]
 #[ignore = "a measurement"]
 fn matching_does_not_depend_on_those_that_do_not_match() {
-    let one = [subscription(1, 1, vec![(1, vec![0, 1, 2])])];
-    let all: Vec<_> = (0..1_000_000).map(|n| subscription(n, 1, vec![(1, vec![0, 1])])).collect();
+    let one = [subscription(1, 1, vec![(1, vec![0, 1, 2], None)])];
+    let all: Vec<_> = (0..1_000_000).map(|n| subscription(n, 1, vec![(1, vec![0, 1], None)])).collect();
     let crowd = |len: usize| Index::empty(8).with(AccountKey(1), &all[..len]);
     let (small, large) = (cost(&crowd(1_000), 1), cost(&crowd(1_000_000), 1));
     println!("one account: {small:.1} ns among 1 000, {large:.1} ns among 1 000 000");

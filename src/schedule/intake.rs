@@ -32,7 +32,7 @@ impl Shard {
             if event.seq <= self.watermark.position() {
                 continue;
             }
-            index.for_each(event.account, event.type_bit, event.seq, self.options.worker, |subscription| {
+            index.for_each(event, self.options.worker, |subscription| {
                 let done = settled.is_some_and(|pairs| pairs.contains(&(subscription.key, event.seq)));
                 if !done {
                     self.take_in(subscription, event);
@@ -101,9 +101,6 @@ impl Shard {
 
     fn take_in(&mut self, subscription: &Arc<Subscription>, event: &Arc<Event>) {
         let key = subscription.key;
-        if event.is_about(&subscription.id) {
-            return;
-        }
         let Some(lane) = self.lane(subscription, Cursor::Live) else { return };
         let held = match lane.cursor {
             Cursor::Awaiting => return,
@@ -242,8 +239,7 @@ impl Shard {
         let caught_up = through >= position;
         lane.cursor =
             if caught_up { Cursor::Live } else { Cursor::Lagging { next: through.next(), reading: None } };
-        let id = lane.subscription.id.clone();
-        let news = || page.events.iter().filter(|event| event.seq <= through && !event.is_about(&id));
+        let news = || page.events.iter().filter(|event| event.seq <= through);
         lane.covered.extend(news().map(|event| event.seq));
         if caught_up {
             lane.behind = Behind::default();

@@ -14,6 +14,8 @@ use postrider::schedule::pages::{
 };
 use postrider::settle::{DeadRow, RetryKey, RetryRow, Settlement};
 
+use crate::filters;
+
 #[derive(Clone)]
 enum Write {
     Events(Vec<Arc<Event>>),
@@ -148,7 +150,7 @@ impl Disk {
         let events: Vec<_> = self.from(from).take(PAGE).cloned().collect();
         let mut settled = HashSet::new();
         for event in &events {
-            index.for_each(event.account, event.type_bit, event.seq, worker, |subscription| {
+            index.for_each(event, worker, |subscription| {
                 if self.is_settled(subscription.key, event.seq) {
                     settled.insert((subscription.key, event.seq));
                 }
@@ -168,9 +170,7 @@ impl Disk {
                 break;
             }
             through = event.seq;
-            let wanted =
-                event.account == subscription.account && subscription.wants(event.type_bit, event.seq);
-            if wanted && !self.is_settled(subscription.key, event.seq) {
+            if filters::wants(subscription, event) && !self.is_settled(subscription.key, event.seq) {
                 events.push(Arc::clone(event));
             }
         }
@@ -216,9 +216,7 @@ impl Disk {
 
     pub fn backlog(&self, subscription: &Subscription, from: Seq, through: Seq) -> Backlog {
         let open = |event: &&Arc<Event>| {
-            event.account == subscription.account
-                && subscription.wants(event.type_bit, event.seq)
-                && !self.is_settled(subscription.key, event.seq)
+            filters::wants(subscription, event) && !self.is_settled(subscription.key, event.seq)
         };
         let mut wanted = self.from(from).take_while(|event| event.seq <= through).filter(open).peekable();
         let oldest_at = wanted.peek().map(|event| event.accepted_at);
@@ -234,7 +232,7 @@ impl Disk {
             };
             let attempts =
                 self.attempts.get(&(key, seq)).and_then(|all| all.iter().map(|it| it.number).max());
-            if !subscription.wants(event.type_bit, seq) && attempts.is_none() {
+            if !filters::wants(subscription, event) && attempts.is_none() {
                 return Known::Unwanted;
             }
             let mut rows =

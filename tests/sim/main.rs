@@ -11,6 +11,7 @@
 )]
 
 mod disk;
+mod filters;
 mod limits;
 mod manners;
 mod oracle;

@@ -8,6 +8,7 @@ use postrider::model::{Event, OnBlocked, Ordering, Seq, Subscription, Subscripti
 use postrider::schedule::order::holds_order;
 
 use crate::disk::Disk;
+use crate::filters;
 
 type Pair = (SubscriptionKey, Seq);
 
@@ -57,10 +58,7 @@ impl Manners {
         let done = self.done.entry(sub.key).or_default();
         let is_done = |event: &Event| {
             let pair = (sub.key, event.seq);
-            event.account != sub.account
-                || !sub.wants(event.type_bit, event.seq)
-                || delivered.contains(&pair)
-                || self.dead.contains(&pair)
+            !filters::wants(sub, event) || delivered.contains(&pair) || self.dead.contains(&pair)
         };
         while events.get(*done).is_some_and(|event| event.seq < seq && is_done(event)) {
             *done += 1;

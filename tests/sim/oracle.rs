@@ -10,6 +10,7 @@ use postrider::schedule::Counts;
 use postrider::schedule::Send;
 
 use crate::disk::Disk;
+use crate::filters;
 use crate::limits::Limits;
 use crate::manners::Manners;
 use crate::replays::Replays;
@@ -72,7 +73,7 @@ impl Oracle {
         // A shard hears of a change a moment after it is durable: what it sends is judged by what it had.
         assert_eq!(send.subscription.status, Status::Active, "seed {seed}: sent for an inactive {pair:?}");
         if let Some(Some(present)) = self.subs.get(&key) {
-            let wanted = present.wants(send.event.type_bit, send.event.seq);
+            let wanted = filters::wants(present, &send.event);
             assert!(wanted, "seed {seed}: {pair:?} was never wanted");
         }
         assert_eq!(send.subscription.account, send.event.account, "seed {seed}: another account's event");
@@ -133,7 +134,7 @@ impl Oracle {
     ) -> impl Iterator<Item = Pair> + 'a {
         self.events.iter().flat_map(move |event| {
             subs.values()
-                .filter(|sub| sub.account == event.account && sub.wants(event.type_bit, event.seq))
+                .filter(|sub| filters::wants(sub, event))
                 .map(|sub| (sub.key, event.seq))
                 .filter(|pair| !Self::is_final(disk, pair))
         })

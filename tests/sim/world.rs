@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider::model::{
-    AccountKey, AccountName, AttemptError, CallbackUrl, DeliveryOptions, Epoch, ErrorKind, Event, EventMask,
+    AccountKey, AccountName, AttemptError, CallbackUrl, DeliveryOptions, ErrorKind, Event, EventMask, Filter,
     HostRule, HostRules, Mono, Now, OnBlocked, Ordering, Outcome, Seq, SignatureScheme, Status, Subscription,
     SubscriptionId, SubscriptionKey, TypeBit, UnixMillis,
 };
@@ -21,6 +21,7 @@ use postrider::schedule::{Action, FlightId, Options, Read, Replay, Settled, Shar
 use postrider::settle::{Released, RetryPolicy, Settlement};
 
 use crate::disk::Disk;
+use crate::filters;
 use crate::limits::{BREAKER, IN_FLIGHT_BYTES_MAX};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -96,6 +97,7 @@ enum Ask {
 enum Edit {
     Create,
     Mask(SubscriptionKey),
+    Filter(SubscriptionKey),
     Toggle(SubscriptionKey),
     Activate(SubscriptionKey),
     Move(SubscriptionKey),

@@ -79,7 +79,7 @@ fn disabled_and_recovered_are_told_once_each() {
     let changed = rig.change(disable(1, DisabledReason::Gone, true));
     let after = changed.subscriptions[0].after.clone().expect("is there");
     assert_eq!((after.status, after.announced), (Status::Inactive, true));
-    assert!(!after.wants(DISABLED, rig.store.head()));
+    assert!(!after.may_want(DISABLED, rig.store.head()));
     rig.change(disable(2, DisabledReason::Gone, true));
     // Inactive still: it cannot have recovered.
     rig.change(Change::Recovered { key: bad.key });

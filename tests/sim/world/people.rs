@@ -15,6 +15,11 @@ impl World {
         CallbackUrl::parse(&format!("http://host{host}.example/hook")).expect("valid")
     }
 
+    /// Two in three have none.
+    fn filter(&mut self) -> Option<Arc<Filter>> {
+        self.rng.chance(33).then(|| filters::below(1 + self.rng.below(filters::NUMBERS - 1)))
+    }
+
     fn rate(&mut self) -> f64 {
         f64::from(5 + u32::try_from(self.rng.below(60)).expect("small"))
     }
@@ -24,6 +29,7 @@ impl World {
         let (key, before) = match edit {
             Edit::Create => (SubscriptionKey(self.next_key), None),
             Edit::Mask(key)
+            | Edit::Filter(key)
             | Edit::Toggle(key)
             | Edit::Activate(key)
             | Edit::Move(key)
@@ -49,6 +55,11 @@ impl World {
             Edit::Create => self.next_key += 1,
             Edit::Mask(_) if after.status == Status::Active => {
                 let mask = self.mask();
+                after.begin_epoch(next, mask, Seq(0));
+            }
+            Edit::Filter(_) => {
+                after.filter = self.filter();
+                let mask = after.epochs.last().map_or(EventMask::NONE, |epoch| epoch.mask);
                 after.begin_epoch(next, mask, Seq(0));
             }
             Edit::Toggle(_) | Edit::Activate(_) | Edit::Disable(..) => {
@@ -105,7 +116,7 @@ impl World {
 
     pub(super) fn make(&mut self, key: SubscriptionKey, from: Seq) -> Subscription {
         let account = AccountKey(u32::try_from(1 + self.rng.below(ACCOUNTS)).expect("small"));
-        Subscription {
+        let mut made = Subscription {
             key,
             id: SubscriptionId::parse(&format!("sub_{}", key.0)).expect("valid"),
             account,
@@ -113,6 +124,7 @@ impl World {
             name: "sim".to_owned(),
             callback_url: self.url(),
             events: vec!["*".to_owned()],
+            filter: self.filter(),
             headers: Vec::new(),
             description: String::new(),
             status: Status::Active,
@@ -131,7 +143,10 @@ impl World {
             created_at: self.now().wall,
             updated_at: self.now().wall,
             version: 0,
-            epochs: vec![Epoch { from, mask: self.mask() }],
-        }
+            epochs: Vec::new(),
+        };
+        let mask = self.mask();
+        made.begin_epoch(from, mask, Seq(0));
+        made
     }
 }

@@ -29,12 +29,13 @@ impl World {
             Edit::Create
         } else {
             let key = *self.rng.pick(&keys);
-            match self.rng.below(14) {
+            match self.rng.below(17) {
                 0..=2 => Edit::Mask(key),
                 3..=5 => Edit::Toggle(key),
                 6..=8 => Edit::Move(key),
                 9..=10 => Edit::Limit(key),
                 11..=12 => Edit::Reorder(key),
+                13..=15 => Edit::Filter(key),
                 _ => Edit::Delete(key),
             }
         };

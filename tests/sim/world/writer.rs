@@ -25,8 +25,9 @@ impl World {
             let seq = self.disk.head().next();
             let seq = Seq(seq.0 + events.len() as u64);
             let id = format!("e{}", seq.0);
-            let padding = "x".repeat(usize::try_from(self.rng.below(3000)).expect("small"));
-            let body = Bytes::from(format!("{{\"id\":\"{id}\",\"data\":\"{padding}\"}}"));
+            let padding = usize::try_from(self.rng.below(3000)).expect("small");
+            let data = filters::data(self.rng.below(filters::NUMBERS), padding);
+            let body = Bytes::from(format!("{{\"id\":\"{id}\",\"data\":{data}}}"));
             let len = u8::try_from(id.len()).expect("short");
             let event = Event::new(seq, *account, *type_bit, self.now().wall, len, body).expect("valid");
             events.push(Arc::new(event));
