@@ -297,10 +297,25 @@ impl Store {
     /// # Errors
     /// IO.
     pub fn drop_checkpoint(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(self.checkpoint_path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Io(error.to_string())),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        drop_directory(&self.checkpoint_path())
+    }
+
+    /// The same for what an earlier process has left, finished or not. While one is being made there is
+    /// another of these.
+    ///
+    /// # Errors
+    /// IO.
+    pub fn drop_earlier_checkpoints(&self) -> Result<(), StoreError> {
+        // As RocksDB calls one until it is whole.
+        drop_directory(&self.checkpoint_path().with_extension("tmp"))?;
+        self.drop_checkpoint()
+    }
+}
+
+fn drop_directory(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Io(error.to_string())),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -122,7 +122,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let log_options = options::log(config);
     let opened = recovery::open(&log_options)?;
     // One that a backup has left behind would hold on to files that the store drops.
-    opened.store.drop_checkpoint()?;
+    opened.store.drop_earlier_checkpoints()?;
     let telemetry = Arc::new(Telemetry::install(env!("CARGO_PKG_VERSION"))?);
     let catalogue = Arc::new(types::catalogue(data_dir, &config.event_types)?);
     let token = token::operator_token(data_dir)?;

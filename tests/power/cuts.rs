@@ -23,13 +23,16 @@ pub struct Cut {
     pub seed: u64,
 }
 
+/// Lines after a sync's end that count as around it.
+const AROUND: usize = 4;
+
 impl Cut {
     /// The cut of this number: its moment and its manner follow from it and the seed.
     pub fn choose(recording: &Recording, seed: u64, number: u64) -> Self {
         let mut rng = Rng::of(seed, number);
         let (syncs, openings) = (recording.syncs(), recording.openings());
         let at = match rng.below(5) {
-            0 | 1 => syncs[rng.below(syncs.len())] + rng.below(4),
+            0 | 1 => syncs[rng.below(syncs.len())] + rng.below(AROUND),
             2 => {
                 let opening = &openings[rng.below(openings.len())];
                 opening.start + rng.below(opening.len() + 1)
@@ -37,6 +40,10 @@ impl Cut {
             _ => rng.below(recording.len() + 1),
         };
         Self { number, at: at.min(recording.len()), manner: MANNERS[number as usize % MANNERS.len()], seed }
+    }
+
+    pub fn image(&self, disk: &Disk<'_>) -> Image {
+        Image::of(disk, self.manner, &mut Rng::of(!self.seed, self.number))
     }
 }
 
@@ -89,10 +96,14 @@ fn bodies(truth: &Truth, lines: &[Line<'_>]) -> Bodies {
 }
 
 fn try_one(disk: &Disk<'_>, truth: &Truth, bodies: &Bodies, cut: Cut) -> Vec<Violation> {
-    let mut rng = Rng::of(!cut.seed, cut.number);
     let top = scratch();
-    Image::of(disk, cut.manner, &mut rng).write(top.path());
-    check(&top.path().join("data/store"), truth, bodies, rng.chance(50))
+    cut.image(disk).write(top.path());
+    check(
+        &top.path().join("data/store"),
+        truth,
+        bodies,
+        (cut.number / MANNERS.len() as u64).is_multiple_of(2),
+    )
 }
 
 /// In memory where there is such a place: nothing here has to last.

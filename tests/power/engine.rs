@@ -228,7 +228,7 @@ fn an_engine_starts_after_a_power_cut_and_keeps_its_word() {
     let fact_at = |at: usize| matches!(lines[at], Line::Fact { .. });
     let first = (0..lines.len()).find(|at| fact_at(*at)).expect("it was ready once");
     println!("POWER_SEED={seed}, {} lines, ready at {first}", lines.len());
-    let chosen = crate::number("POWER_ENGINE_CUT").map_or(0..crate::cuts() / 20, |one| one..one + 1);
+    let chosen = crate::number("POWER_ENGINE_CUT").map_or(0..crate::cuts() / 25, |one| one..one + 1);
     let mut cuts: Vec<(usize, u64)> = chosen
         .map(|number| {
             let mut rng = Rng::of(seed ^ 0xE, number);
@@ -265,6 +265,9 @@ fn started(top: &Path, receiver: &Receiver, reliance: &Reliance) {
         Reply::Status(200)
     });
     let engine = Engine::start(top, &options(top.join("disk/data"), &[]));
+    for left in ["checkpoint", "checkpoint.tmp"] {
+        assert!(!top.join("disk/data").join(left).exists(), "{left} holds on to files");
+    }
     if let Some(token) = &reliance.token {
         assert_eq!(engine.token, *token, "the operator's token is another");
     }

@@ -45,6 +45,7 @@ static int record = -1;
 static uint64_t syncs;
 static char root[PATH_MAX];
 static size_t root_len;
+static uint64_t root_inode;
 
 static void give_up(const char *why) {
     static const char name[] = "recording layer: ";
@@ -59,6 +60,9 @@ __attribute__((constructor)) static void begin(void) {
     if (!at || !to || strlen(at) >= sizeof root) return;
     strcpy(root, at);
     root_len = strlen(root);
+    struct stat stat;
+    if (syscall(SYS_newfstatat, AT_FDCWD, root, &stat, 0) != 0) give_up("there is no root");
+    root_inode = stat.st_ino;
     /* Out of the way of what the process numbers itself. */
     int low = syscall(SYS_openat, AT_FDCWD, to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     record = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, 1000);
@@ -68,11 +72,13 @@ __attribute__((constructor)) static void begin(void) {
     syncs = (uint64_t)getpid() << 32;
 }
 
-/* One line: length, kind, two numbers, a text with its length, and bytes. Little-endian machines only. */
+/* One line: length, kind, two numbers, a text with its length, and bytes. Little-endian machines only. The
+   root is 0 in it, whatever its number. */
 static void note(char kind, uint64_t inode, uint64_t number, const char *text, const void *bytes, size_t len) {
     unsigned char head[4 + 1 + 8 + 8 + 4];
     uint32_t text_len = text ? strlen(text) : 0;
     uint32_t total = sizeof head - 4 + text_len + len;
+    if (inode == root_inode) inode = 0;
     memcpy(head, &total, 4);
     head[4] = kind;
     memcpy(head + 5, &inode, 8);
@@ -117,7 +123,17 @@ static const char *named(int dir, const char *path, char *out) {
     return below(out);
 }
 
-static int follows(int fd) { return record >= 0 && fd >= 0 && fd < FILES_MAX && files[fd].followed; }
+/* Not every close comes by here: a number may be another file's by now, or a socket's. */
+static int follows(int fd) {
+    struct stat stat;
+    if (record < 0 || fd < 0 || fd >= FILES_MAX || !files[fd].followed) return 0;
+    int error = errno;
+    int same = syscall(SYS_fstat, fd, &stat) == 0 && (S_ISREG(stat.st_mode) || S_ISDIR(stat.st_mode)) &&
+               files[fd].inode == stat.st_ino;
+    errno = error;
+    if (!same) files[fd].followed = 0;
+    return same;
+}
 
 static int open_file(int dir, const char *path, int flags, mode_t mode) {
     if (record < 0) return syscall(SYS_openat, dir, path, flags, mode);
@@ -135,7 +151,7 @@ static int open_file(int dir, const char *path, int flags, mode_t mode) {
         int top = strcmp(full, root) == 0;
         if ((name || top) && syscall(SYS_fstat, fd, &stat) == 0 &&
             (S_ISREG(stat.st_mode) || S_ISDIR(stat.st_mode))) {
-            files[fd] = (struct file){top ? 0 : stat.st_ino, 1, (flags & O_APPEND) != 0};
+            files[fd] = (struct file){stat.st_ino, 1, (flags & O_APPEND) != 0};
             if (!existed) note('c', stat.st_ino, 0, name, NULL, 0);
             else if (flags & O_TRUNC) note('t', stat.st_ino, 0, NULL, NULL, 0);
         }

@@ -83,13 +83,16 @@ fn report(recording: &Recording, tried: usize, failed: &[(Cut, Vec<Violation>)])
         let first = &wrong[..wrong.len().min(4)];
         println!("POWER_CUT={}: {cut:?}: {} violations: {first:?}", cut.number, wrong.len());
     }
-    if !failed.is_empty() {
+    if let Some((cut, _)) = failed.first() {
+        let left = tempfile::tempdir().unwrap().keep();
+        let _ = recording.leave(*cut, &left);
+        println!("POWER_CUT={} has left {}", cut.number, left.display());
         panic!("to try one again: POWER_RECORD={} POWER_SEED={}", recording.keep().display(), seed());
     }
 }
 
 fn cuts() -> u64 {
-    number("POWER_CUTS").unwrap_or(240)
+    number("POWER_CUTS").unwrap_or(210)
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
 fn nor_to_one_during_the_recovery_from_another() {
     const EACH: u64 = 12;
     let first = recording();
-    for number in 0..cuts() / 4 / EACH {
+    for number in 0..cuts() / 5 / EACH {
         let cut = Cut::choose(first, !seed(), number);
         let second = first.after(cut, 100 + number);
         println!("POWER_SEED={}, after {cut:?}: {second}", seed());

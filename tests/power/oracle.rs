@@ -76,11 +76,13 @@ pub enum Violation {
 /// Bodies by number, of all events that a load has sent.
 pub type Bodies = HashMap<u64, Bytes>;
 
-/// Whether what lies in `store` is what `truth` allows.
+/// Whether what lies in `store` is what `truth` allows. It is verified before the engine has touched it
+/// (`as_it_lies`), or afterwards.
 pub fn check(store: &Path, truth: &Truth, bodies: &Bodies, as_it_lies: bool) -> Vec<Violation> {
     let mut wrong = Vec::new();
     let options = options(store, &Clock::at(truth.now));
-    if as_it_lies && !truth.accepted.is_empty() {
+    let as_it_lies = as_it_lies && !truth.accepted.is_empty();
+    if as_it_lies {
         verified(verify(&options.db, &mut |_| {}), &mut wrong);
     }
     let rig = match Rig::open(&options) {
@@ -92,7 +94,9 @@ pub fn check(store: &Path, truth: &Truth, bodies: &Bodies, as_it_lies: bool) -> 
     }
     append(&rig, truth, &mut wrong);
     rig.stop();
-    verified(verify(&options.db, &mut |_| {}), &mut wrong);
+    if !as_it_lies {
+        verified(verify(&options.db, &mut |_| {}), &mut wrong);
+    }
     wrong
 }
 

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use postrider::log::db::Family;
+use postrider::log::key::Key;
+use postrider::log::recovery;
+use postrider::model::Seq;
 use tempfile::TempDir;
 
 use crate::cuts::{Cut, advance};
@@ -15,7 +19,7 @@ use crate::image::Image;
 use crate::layer;
 use crate::load::{End, Life, live};
 use crate::record::{Line, Record, fact};
-use crate::rng::Rng;
+use crate::rig::{Clock, options};
 use crate::truth::Truth;
 
 /// How lives end, one after the other.
@@ -56,24 +60,30 @@ impl Recording {
             run(&life, &library, &root);
             clock = last_clock(&Record::read(&file).lines()).expect("it has a clock") + PAUSE_MS;
         }
-        Self::read(dir, file, base, Truth::new()).checked(&root)
+        Self::read(dir, file, base, Truth::new()).checked(&root).covering(&root).without(&root)
     }
 
     /// Another life on what a cut of this one has left.
     pub fn after(&self, cut: Cut, number: u64) -> Self {
-        let lines = self.lines();
-        let (mut disk, mut truth) = (self.base(), self.truth.clone());
-        advance(&mut disk, &mut truth, &lines, cut.at);
         let dir = tempfile::tempdir().unwrap();
         let (root, file) = places(&dir);
-        Image::of(&disk, cut.manner, &mut Rng::of(!cut.seed, cut.number)).write(&root);
+        let truth = self.leave(cut, &root);
         let base = Disk::of(&root);
         let truth = truth.after_a_cut();
         let (store, clock) = (root.join("data/store"), truth.now);
         let (lasts, end) = (LIFE_AFTER, End::Killed);
         let life = Life { store, record: file.clone(), seed: cut.seed, number, clock, lasts, end };
         run(&life, &layer::build(dir.path()), &root);
-        Self::read(dir, file, base, truth).checked(&root)
+        Self::read(dir, file, base, truth).checked(&root).without(&root)
+    }
+
+    /// Makes what a cut leaves stand in `root`, and gives what was known then.
+    pub fn leave(&self, cut: Cut, root: &Path) -> Truth {
+        let lines = self.lines();
+        let (mut disk, mut truth) = (self.base(), self.truth.clone());
+        advance(&mut disk, &mut truth, &lines, cut.at);
+        cut.image(&disk).write(root);
+        truth
     }
 
     fn read(dir: TempDir, file: PathBuf, base: Disk<'static>, truth: Truth) -> Self {
@@ -107,6 +117,38 @@ impl Recording {
         for (path, bytes) in &found.files {
             assert!(said.files[path] == *bytes, "{path} is not as the record says");
         }
+        self
+    }
+
+    /// That the load has done what it is there for: else nothing is said of it.
+    fn covering(self, root: &Path) -> Self {
+        let lines = self.lines();
+        let count = |fits: &dyn Fn(&Line<'_>) -> bool| lines.iter().filter(|line| fits(line)).count();
+        let is = |path: &str, end: &str| path.rsplit_once('.').is_some_and(|(_, it)| it == end);
+        let made = count(&|line| matches!(line, Line::Created { path, .. } if is(path, "sst")));
+        let gone = count(&|line| matches!(line, Line::Removed { path } if is(path, "sst")));
+        let recycled = count(&|line| matches!(line, Line::Renamed { to, .. } if is(to, "log")));
+        let linked = count(&|line| matches!(line, Line::Linked { .. }));
+        let done = [made, gone, recycled, linked];
+        assert!(done.iter().all(|count| *count >= 5), "tables made and gone, logs recycled, links: {done:?}");
+        let opened = recovery::open(&options(&root.join("data/store"), &Clock::at(self.truth.now))).unwrap();
+        let sealed = opened.store.with(|db| {
+            let mut cursor = db.cursor_between(Family::Ids, &[], &[u8::MAX])?;
+            cursor.first();
+            let mut sealed = 0;
+            while let Some((key, _)) = cursor.row()? {
+                sealed += usize::from(matches!(Key::parse(key), Ok(Key::Sealed { .. })));
+                cursor.next();
+            }
+            Ok(sealed)
+        });
+        assert!(sealed.unwrap() > 0, "no partition was sealed");
+        assert!(opened.store.floor() > Seq(1), "retention dropped nothing");
+        drop(lines);
+        self
+    }
+
+    fn without(self, root: &Path) -> Self {
         // Nobody needs the directory any more.
         std::fs::remove_dir_all(root).unwrap();
         self
