@@ -28,6 +28,9 @@ pub enum Manner {
     /// Any names; any sectors of what was overwritten; of what was appended what came after some moment.
     Scattered,
     /// Any names, any sectors; files are as long as they were, with zeros for what was appended and lost.
+    /// So do file systems that write a length before its bytes, which few do. RocksDB's manifest is not made
+    /// for them: it takes an end that is cut off for unfinished, and one with a hole in it for damage. So of a
+    /// manifest what came after some moment is lost, as in [`Manner::Journal`].
     Zeroed,
 }
 
@@ -78,8 +81,8 @@ impl Image {
 
     fn walk(&mut self, disk: &Disk<'_>, node: usize, path: &str, loss: &mut Loss<'_>) {
         match &disk.nodes[node] {
-            Node::File { durable, pending, .. } => {
-                self.files.insert(path.to_owned(), loss.content(durable, pending));
+            Node::File { name, durable, pending } => {
+                self.files.insert(path.to_owned(), loss.content(name, durable, pending));
             }
             Node::Directory { durable, pending, .. } => {
                 if !path.is_empty() {
@@ -130,11 +133,15 @@ impl Loss<'_> {
         [0, 25, 50, 75, 100][self.rng.below(5)]
     }
 
-    fn content(&mut self, durable: &[u8], pending: &[(usize, Change<'_>)]) -> Vec<u8> {
+    fn content(&mut self, name: &str, durable: &[u8], pending: &[(usize, Change<'_>)]) -> Vec<u8> {
+        let manner = match self.manner {
+            Manner::Zeroed if name.starts_with("MANIFEST") => Manner::Journal,
+            manner => manner,
+        };
         let mut content = durable.to_vec();
         let mut len = durable.len();
         // Up to when appends and lengths are kept.
-        let limit = match self.manner {
+        let limit = match manner {
             Manner::Lost | Manner::Torn | Manner::Ordered => self.limit,
             Manner::Zeroed => self.now,
             Manner::Journal | Manner::Scattered => match self.rng.below(4) {
@@ -147,7 +154,7 @@ impl Loss<'_> {
         // A sector that was overwritten is as it was at some time.
         let time_of = |sector: u64| {
             let overwritten = (sector + 1) * SECTOR <= durable.len() as u64;
-            if !(self.manner == Manner::Scattered && overwritten || self.manner == Manner::Zeroed) {
+            if !(manner == Manner::Scattered && overwritten || manner == Manner::Zeroed) {
                 return limit;
             }
             let mut rng = Rng::of(seed, sector);
@@ -184,7 +191,7 @@ impl Loss<'_> {
                 }
             }
         }
-        if self.manner == Manner::Zeroed {
+        if manner == Manner::Zeroed {
             content.resize(len, 0);
         }
         content
