@@ -61,6 +61,14 @@ audit: $(DENY) ## known vulnerabilities in what is depended on; fails on a findi
 bench: setup $(ROCKSDB) ## the benchmarks: figures, references, ratios
 	cargo bench --locked --bench engine
 
+.PHONY: load
+load: setup $(ROCKSDB) ## a steady load and its delays, no coordinated omission: FOR=30s RATE=200
+	SUSTAINED_RATE=$(RATE) SUSTAINED_FOR=$(patsubst %s,%,$(FOR)) cargo bench --locked --bench engine -- sustained
+
+.PHONY: bench-compare
+bench-compare: setup $(ROCKSDB) ## the same benchmarks of another commit and of this tree: OLD=main PARTS="deliveries secure"
+	scripts/bench-compare '$(OLD)' $(PARTS)
+
 .PHONY: sim
 sim: ## the simulation with more seeds: SIM_SEEDS=10000
 	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture

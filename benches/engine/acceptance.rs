@@ -77,7 +77,14 @@ impl Bare {
 pub fn run(table: &mut Table) {
     let (engine, bare) = (Engine::start(), Bare::open());
     let (next, accounts) = (AtomicU64::new(0), ["nobody"]);
-    let load = |time| Load { engine: &engine, accounts: &accounts, clients: CLIENTS, time, next: &next };
+    let load = |time| Load {
+        engine: &engine,
+        accounts: &accounts,
+        clients: CLIENTS,
+        time,
+        most: u64::MAX,
+        next: &next,
+    };
     load(WARM_UP).run(|_| true);
     bare.run(CLIENTS, WARM_UP);
     let (mut ours, mut theirs, mut cpus, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -117,7 +124,14 @@ fn fanout(table: &mut Table) {
         Arc::new(engine)
     });
     let (next, accounts) = (AtomicU64::new(0), ["all"]);
-    let load = |engine, time| Load { engine, accounts: &accounts, clients: CLIENTS, time, next: &next };
+    let load = |engine, time| Load {
+        engine,
+        accounts: &accounts,
+        clients: CLIENTS,
+        time,
+        most: u64::MAX,
+        next: &next,
+    };
     for engine in &engines {
         load(engine, ROUND).run(|accepted| accepted < UNTIL_LAGGING);
     }

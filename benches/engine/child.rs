@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -22,7 +22,28 @@ pub struct Engine {
     child: Child,
     socket: PathBuf,
     admin: String,
+    config: PathBuf,
     _directory: tempfile::TempDir,
+}
+
+/// Starts a process and waits until it is ready; gives it and the address of its admin port.
+fn spawn(config: &Path) -> (Child, String) {
+    // Another build of the same engine, for figures before and after a change.
+    let binary = std::env::var_os("BENCH_ENGINE").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into());
+    let mut child = Command::new(binary)
+        .args(["serve".as_ref(), "--config".as_ref(), config.as_os_str()])
+        .env("POSTRIDER_OPERATOR_TOKEN", TOKEN)
+        .env("POSTRIDER_LOG", "warn")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the engine starts");
+    let mut said = BufReader::new(child.stderr.take().expect("its stderr")).lines().map_while(Result::ok);
+    let ready = said.find(|line| line.contains(" is ready: ")).expect("a line when it is ready");
+    let admin = ready.trim().rsplit("http://").next().unwrap_or_default().to_owned();
+    // Whatever it says later is worth seeing.
+    std::thread::spawn(move || said.for_each(|line| eprintln!("{line}")));
+    (child, admin)
 }
 
 impl Engine {
@@ -43,23 +64,15 @@ impl Engine {
             ingest = socket.display(),
         );
         std::fs::write(&config, text).expect("a configuration");
-        // Another build of the same engine, for figures before and after a change.
-        let binary =
-            std::env::var_os("BENCH_ENGINE").unwrap_or_else(|| env!("CARGO_BIN_EXE_postrider").into());
-        let mut child = Command::new(binary)
-            .args(["serve".as_ref(), "--config".as_ref(), config.as_os_str()])
-            .env("POSTRIDER_OPERATOR_TOKEN", TOKEN)
-            .env("POSTRIDER_LOG", "warn")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the engine starts");
-        let mut said = BufReader::new(child.stderr.take().expect("its stderr")).lines().map_while(Result::ok);
-        let ready = said.find(|line| line.contains(" is ready: ")).expect("a line when it is ready");
-        let admin = ready.trim().rsplit("http://").next().unwrap_or_default().to_owned();
-        // Whatever it says later is worth seeing.
-        std::thread::spawn(move || said.for_each(|line| eprintln!("{line}")));
-        Self { child, socket, admin, _directory: directory }
+        let (child, admin) = spawn(&config);
+        Self { child, socket, admin, config, _directory: directory }
+    }
+
+    /// Kills the process as a crash would, and starts another on the same store.
+    pub fn crash(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+        (self.child, self.admin) = spawn(&self.config);
     }
 
     pub fn pid(&self) -> u32 {

@@ -60,7 +60,14 @@ impl Scenario {
             engine.subscribe(account, urls, self.fanout);
         }
         let next = AtomicU64::new(0);
-        let load = |time| Load { engine: &engine, accounts: &accounts, clients: CLIENTS, time, next: &next };
+        let load = |time| Load {
+            engine: &engine,
+            accounts: &accounts,
+            clients: CLIENTS,
+            time,
+            most: u64::MAX,
+            next: &next,
+        };
         self.deliver(&receiver, &load(WARM_UP));
         let mut spent = Cpu::default();
         let (mut rounds, mut all_events, mut all_bytes) = (Vec::new(), 0, 0);

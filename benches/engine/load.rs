@@ -86,19 +86,21 @@ pub struct Load<'a> {
     /// Connections, each with one request under way.
     pub clients: usize,
     pub time: Duration,
+    /// Events at most.
+    pub most: u64,
     /// The next id.
     pub next: &'a AtomicU64,
 }
 
 impl Load<'_> {
-    /// Sends batches for as long as is asked, each client its next as soon as `may_send(events accepted)`
+    /// Sends batches for as long and as many as is asked, each client its next as soon as `may_send(events accepted)`
     /// says so. Gives events accepted and the time that it took.
     pub fn run(&self, may_send: impl Fn(u64) -> bool + Sync) -> (u64, Duration) {
         let start = Instant::now();
-        let accepted = AtomicU64::new(0);
+        let (accepted, taken) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for seed in 0..self.clients as u64 {
-                let (accepted, may_send) = (&accepted, &may_send);
+                let (accepted, taken, may_send) = (&accepted, &taken, &may_send);
                 scope.spawn(move || {
                     let mut client = self.engine.ingest();
                     let mut batch = Batch::new(self.accounts, BATCH, seed);
@@ -106,6 +108,9 @@ impl Load<'_> {
                         if !may_send(accepted.load(Ordering::Relaxed)) {
                             std::thread::sleep(Duration::from_micros(200));
                             continue;
+                        }
+                        if taken.fetch_add(BATCH as u64, Ordering::Relaxed) >= self.most {
+                            return;
                         }
                         let first = self.next.fetch_add(BATCH as u64, Ordering::Relaxed);
                         let (status, answer) = client.call(batch.renumber(first));

@@ -29,8 +29,10 @@ mod load;
 mod matching;
 mod proc;
 mod receiver;
+mod restart;
 mod secure;
 mod secure_deliveries;
+mod sustained;
 mod table;
 mod writer;
 
@@ -38,7 +40,7 @@ use table::Table;
 
 type Part = (&'static str, fn(&mut Table));
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("deliveries", deliveries::run),
     ("secure", secure_deliveries::run),
     ("isolation", isolation::run),
@@ -48,7 +50,11 @@ const PARTS: [Part; 9] = [
     ("filters", filters::run),
     ("delay", delay::run),
     ("idle", idle::run),
+    ("restart", restart::run),
 ];
+
+/// Run only where they are named.
+const MODES: [Part; 1] = [("sustained", sustained::run)];
 
 fn main() {
     // Cargo adds `--bench`; what else is named are the parts to run.
@@ -56,6 +62,12 @@ fn main() {
     let mut table = Table::default();
     for (name, run) in PARTS {
         if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            eprintln!("{name}");
+            run(&mut table);
+        }
+    }
+    for (name, run) in MODES {
+        if asked.iter().any(|asked| asked == name) {
             eprintln!("{name}");
             run(&mut table);
         }

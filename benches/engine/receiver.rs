@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
@@ -25,6 +25,8 @@ pub enum Manner {
 
 /// What has arrived.
 pub struct Seen {
+    /// Whether requests are answered.
+    answers: AtomicBool,
     count: AtomicU64,
     /// When the event of each number arrived, in nanoseconds since `origin`.
     arrivals: Box<[AtomicU64]>,
@@ -53,6 +55,7 @@ impl Receiver {
             }
         }
         let seen = Arc::new(Seen {
+            answers: AtomicBool::new(manner == Manner::Answers),
             count: AtomicU64::new(0),
             arrivals: (0..arrivals).map(|_| AtomicU64::new(0)).collect(),
             origin,
@@ -68,7 +71,7 @@ impl Receiver {
                     .flatten()
                     .map(|listener| {
                         let listener = TcpListener::from_std(listener).expect("a listener");
-                        monoio::spawn(accept(listener, Arc::clone(&shared), manner))
+                        monoio::spawn(accept(listener, Arc::clone(&shared)))
                     })
                     .collect();
                 for task in accepting {
@@ -83,20 +86,25 @@ impl Receiver {
         self.seen.count.load(Ordering::Relaxed)
     }
 
+    /// Answers from now on.
+    pub fn mend(&self) {
+        self.seen.answers.store(true, Ordering::Relaxed);
+    }
+
     /// When event `n` arrived, in nanoseconds since the origin; 0 where it has not.
     pub fn arrival(&self, n: usize) -> u64 {
         self.seen.arrivals.get(n).map_or(0, |at| at.load(Ordering::Relaxed))
     }
 }
 
-async fn accept(listener: TcpListener, seen: Arc<Seen>, manner: Manner) {
+async fn accept(listener: TcpListener, seen: Arc<Seen>) {
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).expect("no delay");
-        monoio::spawn(serve(stream, Arc::clone(&seen), manner));
+        monoio::spawn(serve(stream, Arc::clone(&seen)));
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: Arc<Seen>, manner: Manner) {
+async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
     let answer: &'static [u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
     let held = Rc::new(Cell::new(Vec::with_capacity(REQUEST_LEN_MAX)));
     let mut buffer = vec![0u8; 8 << 10];
@@ -110,7 +118,8 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>, manner: Manner) {
         while let Some(length) = request_len(&bytes[taken..]) {
             note(&seen, &bytes[taken..taken + length]);
             taken += length;
-            if manner == Manner::Answers && stream.write_all(answer).await.0.is_err() {
+            let answers = seen.answers.load(Ordering::Relaxed);
+            if answers && stream.write_all(answer).await.0.is_err() {
                 return;
             }
         }

@@ -33,7 +33,14 @@ pub fn run(table: &mut Table) {
         engine.subscribe(account, std::slice::from_ref(url), 1);
     }
     let next = AtomicU64::new(0);
-    let load = |time| Load { engine: &engine, accounts: &accounts, clients: CLIENTS, time, next: &next };
+    let load = |time| Load {
+        engine: &engine,
+        accounts: &accounts,
+        clients: CLIENTS,
+        time,
+        most: u64::MAX,
+        next: &next,
+    };
     let deliver = |time| {
         let (start, before) = (Instant::now(), receiver.count());
         let (events, _) =

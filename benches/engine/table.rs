@@ -20,6 +20,9 @@ impl Table {
     }
 
     pub fn print(&self) {
+        if self.0.is_empty() {
+            return;
+        }
         println!("\n| figure | measured | reference, same run | ratio | bar | |");
         println!("|---|---|---|---|---|---|");
         for row in &self.0 {
