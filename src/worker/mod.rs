@@ -4,8 +4,12 @@
 //! store: a stalled write would stop its sockets.
 
 mod breakers;
+mod intake;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 mod observe;
+mod sync;
 mod trials;
 mod turn;
 
