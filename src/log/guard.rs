@@ -2,6 +2,9 @@
 //!
 //! This asks the file system what RocksDB's error texts would only hint at: who holds the directory, is
 //! it a directory at all, may it be written, is there room. So nothing is recognised by its text.
+//!
+//! RocksDB syncs the names inside its directory. That the directory itself has a name after a power cut is
+//! for those who make it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -87,6 +90,35 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     statvfs(path).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Makes a directory, and those above it, so that it is there after a power cut too.
+///
+/// # Errors
+/// IO.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if path.is_dir() {
+        // Whoever made it may have died before this. What is above may not be ours to open.
+        let _ = sync_directory(above);
+        return Ok(());
+    }
+    if !above.exists() {
+        make_directory(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync_directory(above)
+}
+
+/// Makes durable which names are in a directory, and what they name.
+///
+/// # Errors
+/// IO.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
 /// Holds the directory for this process for as long as it lives.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -111,7 +143,7 @@ impl DirectoryLock {
         if path.exists() && !path.is_dir() {
             return Err(StoreError::NotADirectory(path.to_owned()));
         }
-        fs::create_dir_all(path).map_err(|error| match error.kind() {
+        make_directory(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 StoreError::NotADirectory(path.to_owned())
             }

@@ -22,16 +22,17 @@ use super::census::Counting;
 use super::commit::{Append, put_registry_rows};
 use super::db::{Batch, Family};
 use super::guard::StoreError;
+use super::handing::Worker;
 use super::key::Key;
 use super::options::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, LogOptions, REQUESTS_MAX};
-use super::publish::{Doubt, Worker};
+use super::publish::Doubt;
 use super::record::encode;
 use super::recovery::LogState;
 use super::sealing::Sealing;
 use super::settling::{delete_failing, delete_retries, delete_subscription, put_settlement, put_watermark};
 use super::stats::{CommitMeasure, LogStats, Observer};
 use super::store::Store;
-use crate::model::{Mono, Seq, SubscriptionKey, UnixMillis};
+use crate::model::{Mono, SubscriptionKey, UnixMillis};
 use crate::registry::{Asked, ChangeError, Changed, Plan, Registry};
 use crate::route::Index;
 use crate::rt;
@@ -131,7 +132,6 @@ struct Burst {
 
 impl Writer {
     fn new(parts: WriterParts, queue: Receiver<Request>) -> Self {
-        let worker = |outbox| Worker { outbox, live: false, pushed: Seq(0), touched: false };
         Self {
             stats: Arc::clone(parts.store.stats()),
             store: parts.store,
@@ -139,7 +139,7 @@ impl Writer {
             options: parts.options,
             registry: parts.registry,
             index: parts.index,
-            workers: parts.outboxes.into_iter().map(worker).collect(),
+            workers: parts.outboxes.into_iter().map(Worker::new).collect(),
             observer: parts.observer,
             queue,
             pending: Vec::new(),

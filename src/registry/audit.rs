@@ -235,6 +235,7 @@ fn fields(before: &Subscription, after: &Subscription) -> Vec<String> {
         ("description", before.description != after.description),
         ("status", before.status != after.status),
         ("delivery", before.delivery != after.delivery),
+        ("filter", before.filter != after.filter),
         ("clientCertificate", before.client_identity != after.client_identity),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()

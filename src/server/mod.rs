@@ -8,6 +8,7 @@
 
 mod adapters;
 mod board;
+mod durable;
 mod files;
 mod hosts;
 mod housekeeping;
@@ -35,7 +36,7 @@ use crate::admin::{self, Admin, AdminError, Operator, Readiness};
 use crate::config::Config;
 use crate::ingest;
 use crate::log::api::{Input, Outbox, Request};
-use crate::log::guard::StoreError;
+use crate::log::guard::{self, StoreError};
 use crate::log::reader::{self, Readers};
 use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
@@ -121,7 +122,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     let log_options = options::log(config);
     let opened = recovery::open(&log_options)?;
     // One that a backup has left behind would hold on to files that the store drops.
-    opened.store.drop_checkpoint()?;
+    opened.store.drop_earlier_checkpoints()?;
     let telemetry = Arc::new(Telemetry::install(env!("CARGO_PKG_VERSION"))?);
     let catalogue = Arc::new(types::catalogue(data_dir, &config.event_types)?);
     let token = token::operator_token(data_dir)?;
@@ -269,8 +270,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 }
 
 fn make_directory(path: &Path) -> Result<(), ServerError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
+    guard::make_directory(path).map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
 }
 
 impl Server {

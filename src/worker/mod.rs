@@ -5,8 +5,12 @@
 
 mod askers;
 mod breakers;
+mod intake;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 mod observe;
+mod sync;
 mod trials;
 mod turn;
 

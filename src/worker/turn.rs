@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::askers::Askers;
 use super::breakers;
+use super::intake;
 use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
 use super::trials::Trials;
@@ -279,15 +280,10 @@ impl Worker {
                 self.recovered = true;
                 self.mailbox.set_recovered();
             }
-            let Some(commit) = self.mailbox.pop_commit() else {
-                if self.mailbox.is_behind() {
-                    self.shard.handle_behind();
-                } else {
-                    self.shard.handle_position(head);
-                }
+            let Some(commit) = intake::next_commit(&self.mailbox, &mut self.shard, head) else {
                 return false;
             };
-            if commit.index_version > self.shard.index_version() {
+            if intake::is_ahead(&commit, &self.shard) {
                 self.take_inputs();
             }
             self.shard.handle_committed(&commit.events, None);
@@ -439,7 +435,8 @@ impl<S: Future<Output = ()>> Future for Idle<'_, '_, S> {
         }
         self.polled = true;
         self.worker.sender.set_waker(cx.waker());
-        if self.more || !self.worker.mailbox.arm(cx.waker()) {
+        let live = self.worker.shard.wants_commits();
+        if self.more || !self.worker.mailbox.arm(cx.waker(), live) {
             // A task that wakes itself goes to the front of monoio's queue; one that is spawned goes to
             // its end, so that the sockets' tasks run before the next turn.
             let waker = cx.waker().clone();

@@ -46,6 +46,7 @@ mod delivery;
 mod disabled;
 mod disk;
 mod egress;
+mod filter;
 mod hostile;
 mod isolation;
 mod kill;

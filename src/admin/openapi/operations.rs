@@ -284,6 +284,10 @@ fn subscriptions() -> Vec<Operation> {
             .body("SubscriptionDraft")
             .ok(201, "It was made.", Answer::One("Subscription"))
             .gives(&["Location", "ETag"]),
+        op("POST /accounts/{account}/subscriptions:test-filter", tag, "testFilter", Read, "Try a payload filter")
+            .about("Whether an event fulfils a filter: the whole `event`, or one of `type`, with the type's sample where `data` is left out. Nothing is stored or sent.")
+            .body("FilterTest")
+            .ok(200, "The verdict.", Answer::One("FilterVerdict")),
         op("GET /accounts/{account}/subscriptions/{subscription}", tag, "getSubscription", Read, "Show a subscription")
             .ok(200, "The subscription.", Answer::One("Subscription"))
             .gives(&["ETag"]),
