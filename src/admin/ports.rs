@@ -209,6 +209,8 @@ pub struct Health {
     pub pending: u64,
     pub oldest_pending_at: Option<UnixMillis>,
     pub breaker: BreakerState,
+    /// When an open one lets a request through, as far as it is known.
+    pub next_probe_at: Option<UnixMillis>,
 }
 
 /// Knows how subscriptions do. Answers from memory.

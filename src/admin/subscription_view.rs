@@ -55,6 +55,7 @@ struct HealthView {
     pending: u64,
     oldest_pending_at: Option<String>,
     breaker: &'static str,
+    next_probe_at: Option<String>,
 }
 
 /// The custom headers with their values masked.
@@ -91,6 +92,7 @@ impl SubscriptionView {
                 pending: health.pending,
                 oldest_pending_at: health.oldest_pending_at.map(UnixMillis::to_rfc3339),
                 breaker: health.breaker.as_str(),
+                next_probe_at: health.next_probe_at.map(UnixMillis::to_rfc3339),
             },
             created_at: sub.created_at.to_rfc3339(),
             updated_at: sub.updated_at.to_rfc3339(),

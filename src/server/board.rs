@@ -99,6 +99,7 @@ impl admin::Healths for Board {
             pending: health.pending.saturating_add(retries),
             oldest_pending_at: [health.oldest_pending_at, oldest_retry_at].into_iter().flatten().min(),
             breaker: health.breaker,
+            next_probe_at: health.probe_at,
         }
     }
 }

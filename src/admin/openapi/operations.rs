@@ -328,7 +328,7 @@ fn deliveries() -> Vec<Operation> {
             .ok(200, "What a dry run finds.", Answer::One("Matched"))
             .ok(202, "The job that does it.", Answer::One("Job")),
         op("GET /accounts/{account}/subscriptions/{subscription}/stats", "Deliveries", "getStats", Read, "Show success, failure and delay over time")
-            .about("In steps of equal length, empty ones included: the last day without `since`, at most 92 days and 2,016 steps. Counts are attempts; a delivery that is made again by hand has no delay.")
+            .about("In steps of equal length, empty ones included: the last day without `since`, at most 92 days and 2,016 steps. Counts are attempts; a delivery that is made again by hand has no delay. Where more than 131,072 subscriptions are attempted within five minutes, what is left out is counted in the metric `postrider_rollups_left_out_total`.")
             .query(&["since", "until", "step"])
             .ok(200, "The steps, oldest first.", Answer::One("Stats")),
         op("GET /accounts/{account}/jobs", "Deliveries", "listJobs", Read, "List jobs").list("Job"),

@@ -288,6 +288,7 @@ fn subscription() -> Value {
                 "state": {"type": "string", "enum": ["healthy", "failing", "lagging"]},
                 "lastSuccessAt": maybe_time(), "lastFailureAt": maybe_time(), "pending": {"type": "integer"},
                 "oldestPendingAt": maybe_time(), "breaker": {"type": "string", "enum": ["closed", "open", "half_open"]},
+                "nextProbeAt": {"type": ["string", "null"], "format": "date-time", "description": "When the host is tried again, while its breaker is open and where that is known."},
             }), json!({})),
             "createdAt": time(), "updatedAt": time(), "version": {"type": "integer"},
         }),
@@ -296,7 +297,7 @@ fn subscription() -> Value {
         "description": "", "status": "active", "disabledReason": null,
         "delivery": {"timeoutMs": 15000, "maxInFlight": 64, "ratePerSecond": null, "ordering": "none", "onBlocked": "block", "signature": "v1"},
         "clientCertificate": null, "filter": null,
-        "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed"},
+        "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed", "nextProbeAt": null},
         "createdAt": "2026-11-23T14:49:00.000Z", "updatedAt": "2026-11-23T14:49:00.000Z", "version": 1}),
     )
 }
