@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, statvfs};
@@ -87,6 +88,9 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     statvfs(path).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// The mode of directories that hold events: what is in them is not sealed.
+pub const OWNER_ONLY: u32 = 0o700;
+
 /// Holds the directory for this process for as long as it lives.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -94,7 +98,7 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Makes the directory where it is missing and takes it.
+    /// Makes the directory where it is missing, for its owner only, and takes it.
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::NotADirectory`], [`StoreError::Permission`], or another IO error.
@@ -111,7 +115,8 @@ impl DirectoryLock {
         if path.exists() && !path.is_dir() {
             return Err(StoreError::NotADirectory(path.to_owned()));
         }
-        fs::create_dir_all(path).map_err(|error| match error.kind() {
+        let made = fs::DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path);
+        made.map_err(|error| match error.kind() {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 StoreError::NotADirectory(path.to_owned())
             }
@@ -131,5 +136,24 @@ impl DirectoryLock {
             }
         })?;
         Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn made_for_its_owner_only_and_left_as_it_is_where_it_is_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("store");
+        let mode = || fs::metadata(&path).expect("is there").permissions().mode() & 0o777;
+        drop(DirectoryLock::take(&path).expect("is made"));
+        assert_eq!(mode(), OWNER_ONLY);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).expect("is set");
+        drop(DirectoryLock::take(&path).expect("is taken"));
+        assert_eq!(mode(), 0o750, "somebody wanted it so");
     }
 }
