@@ -74,5 +74,5 @@ sim: ## the simulation with more seeds: SIM_SEEDS=10000
 	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture
 
 .PHONY: fuzz
-fuzz: setup ## fuzz every target for FOR each
+fuzz: setup ## fuzz every target: FOR=30s each, or RUNS=10000000; KEEP=1 makes its seeds anew
 	scripts/fuzz $(FOR)
