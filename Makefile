@@ -73,6 +73,10 @@ bench-compare: setup $(ROCKSDB) ## the same benchmarks of another commit and of 
 sim: ## the simulation with more seeds: SIM_SEEDS=10000
 	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture
 
+.PHONY: power
+power: setup $(ROCKSDB) ## power cuts at more moments: POWER_CUTS=5000
+	POWER_CUTS=$${POWER_CUTS:-5000} cargo test --locked --release --test power -- --nocapture
+
 .PHONY: fuzz
 fuzz: setup ## fuzz every target: FOR=30s each, or RUNS=10000000; KEEP=1 makes its seeds anew
 	scripts/fuzz $(FOR)

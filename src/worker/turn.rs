@@ -13,21 +13,21 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Sender as Channel, TrySendError};
-use foldhash::HashMap;
 use monoio::{FusionDriver, RuntimeBuilder};
 use tokio::sync::oneshot;
 
+use super::askers::Askers;
 use super::breakers;
 use super::intake;
 use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
 use super::trials::Trials;
-use crate::log::api::{Answered, AskedAgain, Input, Request};
+use crate::log::api::{AskedAgain, Input, Request};
 use crate::log::reader::ReaderHandle;
 use crate::model::{Mono, Outcome, Seq};
 use crate::registry::Change;
 use crate::rt::clock;
-use crate::schedule::{Action, FlightId, Read, Replay, Replayed, Settled, Shard};
+use crate::schedule::{Action, FlightId, Read, Settled, Shard};
 use crate::send::{CancelReason, Job, ResolverHandle, SendOptions, Sender};
 use crate::settle::Settlement;
 
@@ -37,8 +37,6 @@ const COMMITS_PER_TURN: usize = 16;
 const SENDS_PER_TURN: usize = 256;
 /// Requests that are started by one look at the clocks: together they take less than a millisecond.
 const SENDS_PER_LOOK: usize = 16;
-/// Requests for deliveries to be made again that wait at most.
-const REPLAYS_MAX: usize = 1024;
 /// How often a report is made.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before a full queue of the log is tried again.
@@ -70,9 +68,7 @@ pub struct Worker {
     shard: Shard,
     sender: Sender,
     trials: Trials,
-    /// Who waits for the answer to what was asked for by hand.
-    replays: HashMap<u64, oneshot::Sender<Answered>>,
-    replay_count: u64,
+    askers: Askers,
     observer: Box<dyn Observer>,
     completions: Vec<(u64, Outcome)>,
     /// Could not be handed over yet, because the log's queues were full.
@@ -124,8 +120,7 @@ impl Worker {
             shard,
             sender: Sender::new(options.send, options.resolver),
             trials: Trials::default(),
-            replays: HashMap::default(),
-            replay_count: 0,
+            askers: Askers::default(),
             observer: options.observer,
             completions: Vec::new(),
             settlement: None,
@@ -330,12 +325,7 @@ impl Worker {
                     self.change(Change::Disable { key, version, reason, announce });
                 }
                 Action::Recovered(key) => self.change(Change::Recovered { key }),
-                Action::Replayed(Replayed { id, done }) => {
-                    if let Some(reply) = self.replays.remove(&id) {
-                        // Who asked may have gone: it is done all the same.
-                        let _ = reply.send(done);
-                    }
-                }
+                Action::Replayed(replayed) => self.askers.answer(replayed),
             }
         }
         self.hand_over();
@@ -344,14 +334,11 @@ impl Worker {
 
     /// Dropped where the engine stops: that is the answer.
     fn replay(&mut self, asked: AskedAgain) {
-        let AskedAgain { subscription, seqs, trigger, reply } = asked;
-        if self.stop_at.is_some() || self.replays.len() >= REPLAYS_MAX {
-            return;
+        if self.stop_at.is_none()
+            && let Some(replay) = self.askers.begin(asked)
+        {
+            self.shard.handle_replay(replay);
         }
-        self.replay_count += 1;
-        let id = self.replay_count;
-        self.replays.insert(id, reply);
-        self.shard.handle_replay(Replay { id, subscription, seqs, trigger });
     }
 
     /// Whoever else changed it first is as good: the answer is not waited for.
