@@ -78,5 +78,5 @@ power: setup $(ROCKSDB) ## power cuts at more moments: POWER_CUTS=5000
 	POWER_CUTS=$${POWER_CUTS:-5000} cargo test --locked --release --test power -- --nocapture
 
 .PHONY: fuzz
-fuzz: setup ## fuzz every target for FOR each
+fuzz: setup ## fuzz every target: FOR=30s each, or RUNS=10000000; KEEP=1 makes its seeds anew
 	scripts/fuzz $(FOR)
