@@ -191,7 +191,9 @@ mod tests {
                 next += count as u64;
                 sent += count as u64;
                 run.hand_over(at(millis), &seqs, Some(Seq(next)));
-                seqs.into_iter().for_each(|seq| run.ended(seq, true));
+                for seq in seqs {
+                    run.ended(seq, true);
+                }
                 assert!(sent <= 1 + u64::from(rate) * (millis + 1000) / 1000, "{sent} after {millis} ms");
             }
             assert!(sent >= u64::from(rate) * 57, "{sent} in a minute at {rate}, every {apart} ms");

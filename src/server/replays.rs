@@ -87,11 +87,10 @@ impl WorkerReplays {
             let done = loop {
                 match answer.try_recv() {
                     Ok(Ok(done)) => break done,
-                    Ok(Err(ReplayRefused::Busy)) => return None,
                     Err(oneshot::error::TryRecvError::Empty) if !stop() => {
                         std::thread::park_timeout(Duration::from_millis(1));
                     }
-                    Err(_) => return None,
+                    Ok(Err(ReplayRefused::Busy)) | Err(_) => return None,
                 }
             };
             if done.is_some() {
