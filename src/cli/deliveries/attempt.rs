@@ -32,6 +32,8 @@ struct Request {
     url: String,
     headers: Vec<Header>,
     body_size: u64,
+    /// Older engines do not say it.
+    #[serde(default)]
     changed_since: bool,
 }
 
