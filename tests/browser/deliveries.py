@@ -56,6 +56,12 @@ def whole(run):
         expect(charts.get_by_role("img", name=re.compile("3 delivered"))).to_be_visible()
         charts.get_by_text("The figures as a table").click()
         expect(charts.get_by_role("table")).to_contain_text("3")
+        # Newer figures leave it open.
+        charts.get_by_role("button", name="7 days").click()
+        charts.get_by_role("button", name="1 hour").click()
+        expect(charts.get_by_text("3 delivered, 0 attempts failed.")).to_be_visible()
+        expect(charts.get_by_role("img", name=re.compile("3 delivered"))).to_be_visible()
+        expect(charts.get_by_role("table")).to_be_visible()
         run.accessible("charts")
         run.shoot("page", full=True)
     with run.step("a test event, and its outcome"):
