@@ -179,13 +179,7 @@ fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: Receiver
             let own = subscriptions[worker];
             let (due, later) = retries.drain(..).partition(|(owner, _)| *owner == worker && rng.chance(30));
             retries = later;
-            let mut it = Settlement {
-                worker,
-                serial,
-                watermark: Seq(settled),
-                sync: rng.chance(15),
-                ..Default::default()
-            };
+            let mut it = Settlement { worker, serial, watermark: Seq(settled), ..Default::default() };
             for seq in &new {
                 deliver(shared, &mut rng, &mut it, own, *seq, 1);
             }
@@ -193,6 +187,8 @@ fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: Receiver
                 it.retries_delete.push(row.key);
                 deliver(shared, &mut rng, &mut it, own, row.key.seq, row.attempts.made + 1);
             }
+            // Where there is nothing to write there is nothing to sync.
+            it.sync = !it.attempts.is_empty() && rng.chance(15);
             retries.extend(it.retries_put.iter().map(|row| (worker, *row)));
             let attempts =
                 it.attempts.iter().map(|(key, attempt)| ((key.0, attempt.seq.0), attempt.number)).collect();
@@ -303,20 +299,24 @@ fn job(shared: &Shared, id: u64) -> Job {
 fn upkeep(shared: &Shared) {
     let mut rng = Rng::of(shared.seed, 30);
     let store: &Store = &shared.rig.store;
-    while !shared.over.load(Ordering::SeqCst) {
+    // Each in turn, so that every life has seen them all.
+    for turn in rng.below(4).. {
+        if shared.over.load(Ordering::SeqCst) {
+            return;
+        }
         let now = shared.clock.now() + 20_000 + rng.below(40_000) as u64;
         shared.notes.note(&Fact::Clock { now });
         shared.clock.set(now);
-        match rng.below(8) {
+        match turn % 8 {
             0 => store.with(|db| db.flush()).unwrap(),
-            1 => {
+            2 => {
                 let family = Family::ALL[rng.below(Family::ALL.len())];
                 store.with(|db| db.compact(family)).unwrap();
             }
-            2 => {
+            4 => {
                 store.checkpoint().unwrap();
             }
-            3 => store.drop_checkpoint().unwrap(),
+            6 => store.drop_checkpoint().unwrap(),
             _ => {}
         }
         std::thread::park_timeout(Duration::from_millis(20 + rng.below(40) as u64));

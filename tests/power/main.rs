@@ -87,7 +87,7 @@ fn report(recording: &Recording, tried: usize, failed: &[(Cut, Vec<Violation>)])
         let left = tempfile::tempdir().unwrap().keep();
         let _ = recording.leave(*cut, &left);
         println!("POWER_CUT={} has left {}", cut.number, left.display());
-        panic!("to try one again: POWER_RECORD={} POWER_SEED={}", recording.keep().display(), seed());
+        panic!("to try one again: POWER_RECORD={} POWER_SEED={}", recording.keep().display(), cut.seed);
     }
 }
 
@@ -111,6 +111,7 @@ fn nor_to_one_during_the_recovery_from_another() {
     let first = recording();
     for number in 0..cuts() / 5 / EACH {
         let cut = Cut::choose(first, !seed(), number);
+        report(first, 1, &try_all(first, &[cut], Lie::None));
         let second = first.after(cut, 100 + number);
         println!("POWER_SEED={}, after {cut:?}: {second}", seed());
         let cuts: Vec<_> = (0..EACH).map(|number| Cut::choose(&second, seed(), number)).collect();
