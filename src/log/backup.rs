@@ -10,11 +10,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::{StoreError, make_directory, sync_directory};
+use super::guard::{OWNER_ONLY, StoreError, make_directory, sync_directory};
 use super::store::Store;
 use crate::model::Seq;
 
@@ -222,7 +223,7 @@ fn copy_all(
     (name, part): (&str, &Path),
     copied: &mut dyn FnMut(u64),
 ) -> Result<(), BackupError> {
-    fs::create_dir(part).map_err(write_error(part))?;
+    fs::DirBuilder::new().mode(OWNER_ONLY).create(part).map_err(write_error(part))?;
     // The store first: what stands beside it is not there either where the store is not well.
     let (store, beside): (Vec<_>, Vec<_>) =
         list.files.iter().partition(|entry| Path::new(&entry.path).starts_with(name));
@@ -241,7 +242,6 @@ fn copy_all(
 }
 
 fn create(path: &Path) -> Result<File, BackupError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(write_error(path))
 }
 
@@ -288,6 +288,9 @@ impl Store {
         let path = self.checkpoint_path();
         let head = self.head();
         self.with(|db| db.checkpoint(&path))?;
+        // Its files are the store's own.
+        let owner_only = fs::Permissions::from_mode(OWNER_ONLY);
+        fs::set_permissions(&path, owner_only).map_err(|error| StoreError::Io(error.to_string()))?;
         let path = fs::canonicalize(&path).map_err(|error| StoreError::Io(error.to_string()))?;
         Ok((path, head))
     }

@@ -55,6 +55,16 @@ pub fn load(path: &Path, sealed: bool) -> Result<(Vault, bool), KeyFileError> {
     }
 }
 
+/// Whether the file can be used: the key is in it, or it can be made where it should be.
+pub fn check(path: &Path) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::File { path: path.to_owned(), source };
+    match File::open(path) {
+        Ok(file) => read(&file, path).map(drop),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+        Err(_) => std::fs::read_dir(durable::directory_of(path)).map(drop).map_err(failed),
+    }
+}
+
 fn read(file: &File, path: &Path) -> Result<[u8; KEY_LEN], KeyFileError> {
     let failed = |source| KeyFileError::File { path: path.to_owned(), source };
     let mut key = Vec::with_capacity(KEY_LEN + 1);

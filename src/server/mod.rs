@@ -9,6 +9,7 @@
 mod adapters;
 mod board;
 mod durable;
+mod files;
 mod hosts;
 mod housekeeping;
 mod key_file;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+pub use self::files::check as check_files;
 use self::key_file::KeyFileError;
 pub use self::key_file::path as key_path;
 pub use self::options::STORE_DIRECTORY;
@@ -111,11 +113,9 @@ pub struct Server {
 pub fn start(config: &Config) -> Result<Server, ServerError> {
     let data_dir = &config.data_dir;
     let rules = Arc::new(hosts::rules(config)?);
-    let trust = options::trust(config).map_err(|source| ServerError::Trust {
-        key: if matches!(source, TrustError::System) { "system_roots" } else { "ca_file" },
-        source,
-    })?;
-    let jwt = options::jwt(config)?;
+    let trust = options::trust(config)
+        .map_err(|source| ServerError::Trust { key: options::trust_key(&source), source })?;
+    let jwt = options::jwt(&config.jwt)?;
     make_directory(data_dir)?;
     let bound = admin::bind(&config.admin.listen.to_string())?;
     let admin_address = bound.address;

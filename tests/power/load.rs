@@ -272,7 +272,7 @@ fn change(shared: &Shared) {
         shared.notes.note(&Fact::JobChanging { id, done });
         let put = done.map(|done| Job { done, ..job(shared, id) }).into_iter().collect();
         let delete = if done.is_none() { vec![JobId(id)] } else { Vec::new() };
-        ask(requests, |reply| Request::Jobs { put, delete, reply }).expect("is written");
+        ask(requests, |reply| Request::Jobs { put, delete, note: None, reply }).expect("is written");
         shared.notes.note(&Fact::JobChanged { id, done });
         std::thread::park_timeout(Duration::from_millis(rng.below(30) as u64));
     }
