@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use postrider::log::api::{Appended, Input, Request};
-use postrider::log::db::Family;
+use postrider::log::db::{Db, Family};
 use postrider::log::store::Store;
 use postrider::model::{
     Attempt, Disposition, EventMask, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis,
@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::events::{account, event};
 use crate::facts::{Fact, Settled};
 use crate::record::Notes;
-use crate::rig::{Clock, Rig, Types, WORKERS, ask, options};
+use crate::rig::{Clock, Rig, Types, ask, options};
 use crate::rng::Rng;
 
 /// Subscriptions to all events, and as many slots in which others come and go.
@@ -81,7 +81,7 @@ pub fn live(life: &Life) {
             scope.spawn(move || append(shared, thread, &accepted));
         }
         drop(accepted);
-        scope.spawn(|| settle(shared, &subscriptions, to_settle));
+        scope.spawn(|| settle(shared, &subscriptions, &to_settle));
         scope.spawn(|| change(shared));
         scope.spawn(|| upkeep(shared));
         let end = Instant::now() + life.lasts;
@@ -148,14 +148,16 @@ fn append(shared: &Shared, thread: u64, accepted: &Sender<u64>) {
             Appended::Duplicate => panic!("a new event is a duplicate"),
         };
         let seqs: Vec<u64> = answer.iter().map(seq).collect();
-        seqs.iter().for_each(|seq| accepted.send(*seq).unwrap());
+        for seq in &seqs {
+            accepted.send(*seq).unwrap();
+        }
         shared.notes.note(&Fact::Accepted { first, seqs, at });
         std::thread::park_timeout(Duration::from_micros(rng.below(4000) as u64));
     }
 }
 
 /// What a worker does, for both: one settlement after the other, each of all that came meanwhile.
-fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: Receiver<u64>) {
+fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: &Receiver<u64>) {
     let mut rng = Rng::of(shared.seed, 10);
     let mut waiting: BTreeSet<u64> = BTreeSet::new();
     let mut retries: Vec<(usize, RetryRow)> = Vec::new();
@@ -175,8 +177,7 @@ fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: Receiver
             new.push(Seq(settled));
         }
         serial += 1;
-        for worker in 0..WORKERS {
-            let own = subscriptions[worker];
+        for (worker, own) in subscriptions.iter().copied().enumerate() {
             let (due, later) = retries.drain(..).partition(|(owner, _)| *owner == worker && rng.chance(30));
             retries = later;
             let mut it = Settlement { worker, serial, watermark: Seq(settled), ..Default::default() };
@@ -308,7 +309,7 @@ fn upkeep(shared: &Shared) {
         shared.notes.note(&Fact::Clock { now });
         shared.clock.set(now);
         match turn % 8 {
-            0 => store.with(|db| db.flush()).unwrap(),
+            0 => store.with(Db::flush).unwrap(),
             2 => {
                 let family = Family::ALL[rng.below(Family::ALL.len())];
                 store.with(|db| db.compact(family)).unwrap();

@@ -18,7 +18,20 @@
     reason = "a failed test is what they are for"
 )]
 #![allow(clippy::disallowed_methods, reason = "the load lasts as long as it should by a real clock")]
-#![allow(clippy::cast_possible_truncation, reason = "counts and lengths of a test fit")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "counts and lengths of a test fit, as they are and as metrics"
+)]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::format_collect,
+    clippy::range_plus_one,
+    clippy::single_match_else,
+    reason = "names are RocksDB's own; the rest reads better so"
+)]
 
 mod cuts;
 mod disk;
