@@ -61,7 +61,7 @@ pub fn try_all(recording: &Recording, cuts: &[Cut], lie: Lie) -> Vec<(Cut, Vec<V
             scope.spawn(move || {
                 let (mut disk, mut truth) = (recording.base().lying(lie), recording.truth().clone());
                 for cut in own {
-                    advance(&mut disk, &mut truth, &lines, cut.at);
+                    advance(&mut disk, &mut truth, lines, cut.at);
                     let wrong = try_one(&disk, &truth, bodies, cut);
                     if !wrong.is_empty() {
                         failed.lock().unwrap().push((cut, wrong));
@@ -109,10 +109,6 @@ fn try_one(disk: &Disk<'_>, truth: &Truth, bodies: &Bodies, cut: Cut) -> Vec<Vio
 /// In memory where there is such a place: nothing here has to last.
 pub fn scratch() -> tempfile::TempDir {
     let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() {
-        if let Ok(made) = tempfile::tempdir_in(memory) {
-            return made;
-        }
-    }
-    tempfile::tempdir().unwrap()
+    let made = memory.is_dir().then(|| tempfile::tempdir_in(memory));
+    made.and_then(Result::ok).unwrap_or_else(|| tempfile::tempdir().unwrap())
 }

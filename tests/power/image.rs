@@ -49,11 +49,10 @@ impl Image {
         let mut image = Self::default();
         let limit = match manner {
             Manner::Lost => 0,
-            Manner::Torn => disk.now,
             Manner::Ordered => disk.now - rng.below(disk.now.min(400)),
             // A sync makes the journal before it durable.
             Manner::Journal => disk.now - rng.below(disk.now - disk.last_sync),
-            Manner::Scattered | Manner::Zeroed => disk.now,
+            Manner::Torn | Manner::Scattered | Manner::Zeroed => disk.now,
         };
         let tear = manner != Manner::Lost;
         image.walk(disk, ROOT, "", &mut Loss { manner, limit, now: disk.now, tear, rng });
@@ -207,7 +206,9 @@ mod tests {
     fn disk<'r>(lines: &[Line<'r>], lie: Lie) -> Disk<'r> {
         let empty = tempfile::tempdir().unwrap();
         let mut disk = Disk::of(empty.path()).lying(lie);
-        lines.iter().for_each(|line| disk.take(line));
+        for line in lines {
+            disk.take(line);
+        }
         disk
     }
 
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_last_write_is_torn_at_a_sector() {
-        let lines: Vec<_> = NEW[..4].iter().copied().collect();
+        let lines: Vec<_> = NEW[..4].to_vec();
         let disk = disk(&lines, Lie::None);
         let mut lengths: Vec<usize> =
             (0..200).map(|seed| held(&disk, Manner::Torn, seed)[0].1.len()).collect();

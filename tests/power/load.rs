@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use postrider::log::api::{Appended, Input, Request};
-use postrider::log::db::Family;
+use postrider::log::db::{Db, Family};
 use postrider::log::store::Store;
 use postrider::model::{
     Attempt, Disposition, EventMask, Seq, Subscription, SubscriptionKey, Trigger, UnixMillis,
@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::events::{account, event};
 use crate::facts::{Fact, Settled};
 use crate::record::Notes;
-use crate::rig::{Clock, Rig, Types, WORKERS, ask, options};
+use crate::rig::{Clock, Rig, Types, ask, options};
 use crate::rng::Rng;
 
 /// Subscriptions to all events, and as many slots in which others come and go.
@@ -81,7 +81,7 @@ pub fn live(life: &Life) {
             scope.spawn(move || append(shared, thread, &accepted));
         }
         drop(accepted);
-        scope.spawn(|| settle(shared, &subscriptions, to_settle));
+        scope.spawn(|| settle(shared, &subscriptions, &to_settle));
         scope.spawn(|| change(shared));
         scope.spawn(|| upkeep(shared));
         let end = Instant::now() + life.lasts;
@@ -148,14 +148,16 @@ fn append(shared: &Shared, thread: u64, accepted: &Sender<u64>) {
             Appended::Duplicate => panic!("a new event is a duplicate"),
         };
         let seqs: Vec<u64> = answer.iter().map(seq).collect();
-        seqs.iter().for_each(|seq| accepted.send(*seq).unwrap());
+        for seq in &seqs {
+            accepted.send(*seq).unwrap();
+        }
         shared.notes.note(&Fact::Accepted { first, seqs, at });
         std::thread::park_timeout(Duration::from_micros(rng.below(4000) as u64));
     }
 }
 
 /// What a worker does, for both: one settlement after the other, each of all that came meanwhile.
-fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: Receiver<u64>) {
+fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: &Receiver<u64>) {
     let mut rng = Rng::of(shared.seed, 10);
     let mut waiting: BTreeSet<u64> = BTreeSet::new();
     let mut retries: Vec<(usize, RetryRow)> = Vec::new();
@@ -175,17 +177,10 @@ fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: Receiver
             new.push(Seq(settled));
         }
         serial += 1;
-        for worker in 0..WORKERS {
-            let own = subscriptions[worker];
+        for (worker, own) in subscriptions.iter().copied().enumerate() {
             let (due, later) = retries.drain(..).partition(|(owner, _)| *owner == worker && rng.chance(30));
             retries = later;
-            let mut it = Settlement {
-                worker,
-                serial,
-                watermark: Seq(settled),
-                sync: rng.chance(15),
-                ..Default::default()
-            };
+            let mut it = Settlement { worker, serial, watermark: Seq(settled), ..Default::default() };
             for seq in &new {
                 deliver(shared, &mut rng, &mut it, own, *seq, 1);
             }
@@ -193,6 +188,8 @@ fn settle(shared: &Shared, subscriptions: &[SubscriptionKey], accepted: Receiver
                 it.retries_delete.push(row.key);
                 deliver(shared, &mut rng, &mut it, own, row.key.seq, row.attempts.made + 1);
             }
+            // Where there is nothing to write there is nothing to sync.
+            it.sync = !it.attempts.is_empty() && rng.chance(15);
             retries.extend(it.retries_put.iter().map(|row| (worker, *row)));
             let attempts =
                 it.attempts.iter().map(|(key, attempt)| ((key.0, attempt.seq.0), attempt.number)).collect();
@@ -303,20 +300,24 @@ fn job(shared: &Shared, id: u64) -> Job {
 fn upkeep(shared: &Shared) {
     let mut rng = Rng::of(shared.seed, 30);
     let store: &Store = &shared.rig.store;
-    while !shared.over.load(Ordering::SeqCst) {
+    // Each in turn, so that every life has seen them all.
+    for turn in rng.below(4).. {
+        if shared.over.load(Ordering::SeqCst) {
+            return;
+        }
         let now = shared.clock.now() + 20_000 + rng.below(40_000) as u64;
         shared.notes.note(&Fact::Clock { now });
         shared.clock.set(now);
-        match rng.below(8) {
-            0 => store.with(|db| db.flush()).unwrap(),
-            1 => {
+        match turn % 8 {
+            0 => store.with(Db::flush).unwrap(),
+            2 => {
                 let family = Family::ALL[rng.below(Family::ALL.len())];
                 store.with(|db| db.compact(family)).unwrap();
             }
-            2 => {
+            4 => {
                 store.checkpoint().unwrap();
             }
-            3 => store.drop_checkpoint().unwrap(),
+            6 => store.drop_checkpoint().unwrap(),
             _ => {}
         }
         std::thread::park_timeout(Duration::from_millis(20 + rng.below(40) as u64));

@@ -182,7 +182,8 @@ impl Recording {
 
     /// Keeps the record beyond the test.
     pub fn keep(&self) -> PathBuf {
-        let kept = std::env::temp_dir().join(format!("postrider-power-{}.record", std::process::id()));
+        let (process, len) = (std::process::id(), self.len);
+        let kept = std::env::temp_dir().join(format!("postrider-power-{process}-{len}.record"));
         std::fs::copy(&self.file, &kept).unwrap();
         kept
     }
