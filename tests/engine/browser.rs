@@ -127,3 +127,8 @@ fn the_description_of_the_api_is_read() {
 fn the_description_of_the_api_is_read_by_keyboard_alone() {
     played("docs", "keyboard");
 }
+
+#[test]
+fn a_payload_filter_is_written_tried_and_kept() {
+    played("filter", "whole");
+}
