@@ -131,6 +131,7 @@ fn turn(
     more
 }
 
+#[allow(clippy::match_wildcard_for_single_variants, reason = "the log's own type has more of them")]
 fn take_inputs(shared: &Shared, shard: &mut Shard) {
     while let Some(input) = shared.mailbox.pop_input() {
         match input {

@@ -136,7 +136,7 @@ fn burst(shared: &Shared, workers: &mut [Worker; 1], step: Step, fault: Fault) {
     if fault == Fault::CommitFirst && step == Step::ChangeAndCommit {
         let index = changed_index(shared, seq);
         commit(shared, workers, &index, seq, fault);
-        tell(shared, workers, index, seq, fault);
+        tell(shared, workers, &index, seq, fault);
     } else {
         let index = shared.index.load();
         commit(shared, workers, &index, seq, fault);
@@ -165,18 +165,18 @@ fn changed_index(shared: &Shared, from: Seq) -> Arc<Index> {
 
 fn change(shared: &Shared, workers: &mut [Worker; 1], from: Seq, fault: Fault) {
     let index = changed_index(shared, from);
-    tell(shared, workers, index, from, fault);
+    tell(shared, workers, &index, from, fault);
 }
 
-fn tell(shared: &Shared, workers: &mut [Worker; 1], index: Arc<Index>, from: Seq, fault: Fault) {
+fn tell(shared: &Shared, workers: &mut [Worker; 1], index: &Arc<Index>, from: Seq, fault: Fault) {
     let made = SubscriptionChange { before: None, after: Some(subscription(2, from)) };
     let changed = Arc::new(Changed { subscriptions: vec![made], ..Changed::default() });
     let swap = |index: &Arc<Index>| shared.index.store(Arc::clone(index));
     if fault == Fault::SwapLast {
-        handing::tell_all(workers, &changed, &index);
-        swap(&index);
+        handing::tell_all(workers, &changed, index);
+        swap(index);
     } else {
-        swap(&index);
-        handing::tell_all(workers, &changed, &index);
+        swap(index);
+        handing::tell_all(workers, &changed, index);
     }
 }
