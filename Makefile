@@ -37,7 +37,7 @@ demo: build ## the whole product on one screen: FOR=30s RATE=200
 
 .PHONY: test
 test: setup $(ROCKSDB) ## all tests: the pure core with its simulation, then the engine with real parts
-	cargo test --locked --no-default-features --lib --test sim --test tidy
+	cargo test --locked --no-default-features --lib --test sim --test threads --test tidy
 	cargo test --locked --release
 
 $(DENY):
@@ -76,6 +76,11 @@ sim: ## the simulation with more seeds: SIM_SEEDS=10000
 .PHONY: power
 power: setup $(ROCKSDB) ## power cuts at more moments: POWER_CUTS=5000
 	POWER_CUTS=$${POWER_CUTS:-5000} cargo test --locked --release --test power -- --nocapture
+
+.PHONY: miri
+miri: ## the hand-off between threads under Miri (a nightly toolchain with miri): SEEDS=64
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..$${SEEDS:-64}" \
+	  cargo +nightly miri test --locked --no-default-features --test threads
 
 .PHONY: fuzz
 fuzz: setup ## fuzz every target: FOR=30s each, or RUNS=10000000; KEEP=1 makes its seeds anew

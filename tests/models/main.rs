@@ -17,8 +17,11 @@ use std::process::Command;
 
 use postrider::{model, registry, route, schedule};
 
+mod index;
 mod log;
+mod parts;
 mod subscription;
+mod sync;
 mod worker;
 mod writer;
 

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use loom::sync::atomic::Ordering;
-use loom::sync::mpsc;
-
 use crate::log::api::{Commit, Input, Outbox};
 use crate::model::{Mono, Now, Outcome, Seq, UnixMillis};
+use crate::parts::{Ordering, block_on, mpsc};
 use crate::route::Index;
 use crate::schedule::{Action, BreakerPolicy, LogPage, Options, Read, RetryPage, Shard, SubscriptionPage};
+use crate::sync;
 use crate::writer::{Ask, Fault, Shared};
 
 #[allow(dead_code, reason = "the model needs a part of it")]
@@ -22,8 +21,6 @@ mod intake;
 #[allow(dead_code, reason = "the model needs a part of it")]
 #[path = "../../src/worker/mailbox.rs"]
 mod mailbox;
-#[path = "sync.rs"]
-mod sync;
 
 pub use mailbox::Mailbox;
 
@@ -134,6 +131,7 @@ fn turn(
     more
 }
 
+#[allow(clippy::match_wildcard_for_single_variants, reason = "the log's own type has more of them")]
 fn take_inputs(shared: &Shared, shard: &mut Shard) {
     while let Some(input) = shared.mailbox.pop_input() {
         match input {
@@ -172,7 +170,7 @@ fn take_commits(shared: &Shared, shard: &mut Shard) -> bool {
 /// `log::reader`. `true` where there is an answer.
 fn answer(shared: &Shared, known: u64, read: &Read, fault: Fault) -> bool {
     let head = Seq(shared.head.load(Ordering::Acquire));
-    let index = Arc::clone(&shared.index.lock().unwrap());
+    let index = shared.index.load();
     assert!(index.version() >= known, "readers see an older index");
     let log = shared.log.lock().unwrap().clone();
     let head = if fault == Fault::PageBeyondHead { Seq(log.len() as u64) } else { head };
@@ -204,7 +202,7 @@ fn answer(shared: &Shared, known: u64, read: &Read, fault: Fault) -> bool {
 /// Sleeps until it is woken, unless something is there already; as `worker::turn::Idle` does.
 fn idle(mailbox: &Mailbox, live: bool) {
     let mut polled = false;
-    loom::future::block_on(pin!(std::future::poll_fn(|cx| {
+    block_on(pin!(std::future::poll_fn(|cx| {
         if std::mem::replace(&mut polled, true) || !mailbox.arm(cx.waker(), live) {
             Poll::Ready(())
         } else {

@@ -3,12 +3,10 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{AtomicU64, Ordering};
-use loom::sync::{Mutex, mpsc};
-use loom::thread;
-
+use crate::index::Shown;
 use crate::log::handing::{self, Worker};
 use crate::model::{Event, Seq};
+use crate::parts::{self, AtomicU64, Mutex, Ordering, mpsc, thread};
 use crate::registry::{Changed, SubscriptionChange};
 use crate::route::Index;
 use crate::subscription::{ACCOUNT, event, subscription};
@@ -61,25 +59,20 @@ pub enum Ask {
 pub struct Shared {
     pub log: Mutex<Vec<Arc<Event>>>,
     pub head: AtomicU64,
-    pub index: Mutex<Arc<Index>>,
+    pub index: Shown,
     pub mailbox: Mailbox,
 }
-
-/// Threads are preempted so often at most: what two of them do to each other shows itself within that.
-const PREEMPTIONS: usize = 2;
 
 /// # Panics
 /// Where the model finds an order in which something is lost, unknown or asleep for ever.
 pub fn run(steps: &'static [Step], fault: Fault) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(PREEMPTIONS);
-    model.check(move || {
+    parts::check(move || {
         let first = subscription(1, Seq(1));
         let index = Arc::new(Index::empty(1).with(ACCOUNT, &[Arc::clone(&first)]));
         let shared = Arc::new(Shared {
             log: Mutex::new(Vec::new()),
             head: AtomicU64::new(0),
-            index: Mutex::new(Arc::clone(&index)),
+            index: Shown::new(Arc::clone(&index)),
             mailbox: Mailbox::default(),
         });
         let (asks, asked) = mpsc::channel();
@@ -143,9 +136,9 @@ fn burst(shared: &Shared, workers: &mut [Worker; 1], step: Step, fault: Fault) {
     if fault == Fault::CommitFirst && step == Step::ChangeAndCommit {
         let index = changed_index(shared, seq);
         commit(shared, workers, &index, seq, fault);
-        tell(shared, workers, index, seq, fault);
+        tell(shared, workers, &index, seq, fault);
     } else {
-        let index = Arc::clone(&shared.index.lock().unwrap());
+        let index = shared.index.load();
         commit(shared, workers, &index, seq, fault);
     }
 }
@@ -167,23 +160,23 @@ fn commit(shared: &Shared, workers: &mut [Worker; 1], index: &Index, seq: Seq, f
 
 fn changed_index(shared: &Shared, from: Seq) -> Arc<Index> {
     let all = [subscription(1, Seq(1)), subscription(2, from)];
-    Arc::new(shared.index.lock().unwrap().with(ACCOUNT, &all))
+    Arc::new(shared.index.load().with(ACCOUNT, &all))
 }
 
 fn change(shared: &Shared, workers: &mut [Worker; 1], from: Seq, fault: Fault) {
     let index = changed_index(shared, from);
-    tell(shared, workers, index, from, fault);
+    tell(shared, workers, &index, from, fault);
 }
 
-fn tell(shared: &Shared, workers: &mut [Worker; 1], index: Arc<Index>, from: Seq, fault: Fault) {
+fn tell(shared: &Shared, workers: &mut [Worker; 1], index: &Arc<Index>, from: Seq, fault: Fault) {
     let made = SubscriptionChange { before: None, after: Some(subscription(2, from)) };
     let changed = Arc::new(Changed { subscriptions: vec![made], ..Changed::default() });
-    let swap = |index: &Arc<Index>| *shared.index.lock().unwrap() = Arc::clone(index);
+    let swap = |index: &Arc<Index>| shared.index.store(Arc::clone(index));
     if fault == Fault::SwapLast {
-        handing::tell_all(workers, &changed, &index);
-        swap(&index);
+        handing::tell_all(workers, &changed, index);
+        swap(index);
     } else {
-        swap(&index);
-        handing::tell_all(workers, &changed, &index);
+        swap(index);
+        handing::tell_all(workers, &changed, index);
     }
 }
