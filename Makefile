@@ -59,6 +59,10 @@ bench-compare: setup $(ROCKSDB) ## the same benchmarks of another commit and of 
 sim: ## the simulation with more seeds: SIM_SEEDS=10000
 	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture
 
+.PHONY: mutants
+mutants: ## deliberate faults in the core, and what catches each: MUTANTS=watermark,breaker
+	cargo test --locked --no-default-features --test mutants
+
 .PHONY: fuzz
 fuzz: setup ## fuzz every target for FOR each
 	scripts/fuzz $(FOR)
