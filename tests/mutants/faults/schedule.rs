@@ -43,13 +43,6 @@ pub const INTAKE: &[Fault] = &[
     ),
     fault(
         "schedule/intake.rs",
-        "reread ignored",
-        "a page asked for by an older record is read again",
-        "std::mem::take(&mut lane.reread)",
-        Expression("{ let _ = std::mem::take(&mut lane.reread); false }"),
-    ),
-    fault(
-        "schedule/intake.rs",
         "lane reads ahead",
         "no event reaches a lane on two ways",
         "page.through.min(position)",
@@ -155,9 +148,9 @@ pub const INTAKE: &[Fault] = &[
     ),
     fault(
         "schedule/changes.rs",
-        "deleted one lives on",
-        "what a deleted subscription had in flight is recorded nowhere",
-        "flight.orphan = true;",
+        "deleted one holds the watermark",
+        "what a deleted subscription had in flight is settled",
+        "self.watermark.settle(flight.event.seq);",
         Statement(""),
     ),
     fault(
