@@ -1,5 +1,6 @@
 //! The copy of the source that has the faults in it. A file is written only where it differs, so that a
-//! second run compiles nothing.
+//! second run compiles nothing. The package has another name: to cargo, two of one name and version are the
+//! same, wherever they lie, and it would run the one's tests for the other's.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,6 +48,14 @@ fn copy(root: &Path, from: &Path, to: &Path, faults: &[Fault], kept: &mut BTreeS
             let mut text = with_faults(&file, &text, faults);
             if file == "lib.rs" {
                 text = text.replacen("\n#[cfg", "\n#![allow(warnings)]\n#[cfg", 1) + SWITCH;
+            }
+            bytes = text.into_bytes();
+        }
+        if from == root && (shown == "Cargo.toml" || shown == "Cargo.lock") {
+            let mut text = String::from_utf8(bytes).expect("a manifest is text");
+            text = text.replacen("name = \"postrider\"", "name = \"postrider-mutants\"", 1);
+            if shown == "Cargo.toml" {
+                text.push_str("\n[lib]\nname = \"postrider\"\n");
             }
             bytes = text.into_bytes();
         }

@@ -39,6 +39,12 @@ pub fn stale(faults: &[Fault]) -> Vec<String> {
         .collect()
 }
 
+/// Another number for other source.
+pub fn digest(faults: &[Fault]) -> usize {
+    let all: Vec<String> = faults.iter().map(source).collect();
+    usize::try_from(crc32fast::hash(all.concat().as_bytes())).unwrap_or(0)
+}
+
 /// Panics where two faults want the same place.
 pub fn check_overlaps(faults: &[Fault]) {
     for fault in faults {

@@ -45,8 +45,8 @@ const HOSTS: u64 = 5;
 const TYPES: u8 = 6;
 /// Requests at once to a host that no rule names, and the rules of two.
 const HOST_MAX: u32 = 4;
-/// Requests at once of one worker.
-const IN_FLIGHT_MAX: usize = 12;
+/// Requests at once of one worker: few enough that it is reached before the bytes in flight are.
+const IN_FLIGHT_MAX: usize = 7;
 const RULED_HOST: u64 = 3;
 /// A host that two workers share.
 const SPREAD_HOST: u64 = 4;
