@@ -11,6 +11,11 @@ CACHE ?= $(HOME)/.cache/postrider
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 include scripts/rocksdb.mk
 
+# Built once per machine, as the store is: 75 seconds of CPU.
+DENY_VERSION := 0.20.2
+DENY_ROOT := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
+DENY := $(DENY_ROOT)/bin/cargo-deny
+
 FOR ?= 30s
 RATE ?= 200
 
@@ -36,13 +41,22 @@ test: setup $(ROCKSDB) ## all tests: the pure core with its simulation and a par
 	MUTANTS_EVERY=4 cargo test --locked --no-default-features --test mutants
 	cargo test --locked --release
 
+$(DENY):
+	echo 'building cargo-deny $(DENY_VERSION): once per machine, 75 seconds of CPU'
+	env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
+	  cargo install --debug --locked --version $(DENY_VERSION) --root '$(DENY_ROOT)' cargo-deny
+
 .PHONY: lint
-lint: setup $(ROCKSDB) ## format, lints, licences and sources of dependencies
+lint: setup $(ROCKSDB) $(DENY) ## format, lints; versions, licences and sources of dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
-	if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources
-	else echo 'cargo-deny is not installed: skipped (cargo install cargo-deny)'; fi
+	$(DENY) --locked check bans licenses sources
+	$(DENY) --locked --config deny.toml --manifest-path fuzz/Cargo.toml check sources
+
+.PHONY: audit
+audit: $(DENY) ## known vulnerabilities in what is depended on; fails on a finding alone
+	scripts/audit $(DENY)
 
 .PHONY: bench
 bench: setup $(ROCKSDB) ## the benchmarks: figures, references, ratios
@@ -64,6 +78,10 @@ sim: ## the simulation with more seeds: SIM_SEEDS=10000
 mutants: ## deliberate faults in the core, and what catches each: MUTANTS=watermark,breaker
 	cargo test --locked --no-default-features --test mutants
 
+.PHONY: power
+power: setup $(ROCKSDB) ## power cuts at more moments: POWER_CUTS=5000
+	POWER_CUTS=$${POWER_CUTS:-5000} cargo test --locked --release --test power -- --nocapture
+
 .PHONY: fuzz
-fuzz: setup ## fuzz every target for FOR each
+fuzz: setup ## fuzz every target: FOR=30s each, or RUNS=10000000; KEEP=1 makes its seeds anew
 	scripts/fuzz $(FOR)

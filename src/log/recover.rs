@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use super::api::Refused;
+use super::commit::put_registry_rows;
 use super::db::{Batch, Db, Family};
 use super::guard::StoreError;
 use super::key::{Key, KeyRange};
 use super::listing::seqs_between;
+use super::publish::Doubt;
 use super::record::{DeadValue, decode, encode};
 use super::rows::{EventLoader, report_damage, walk_account, walk_attempts};
 use super::store::Store;
@@ -15,6 +17,7 @@ use crate::model::{
     Attempt, Disposition, Payload, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis,
 };
 use crate::recover::{Job, JobId, Scope, Which};
+use crate::registry::{Asked, Plan};
 
 /// Places that one look for deliveries sees, at most.
 const LOOKED_MAX: usize = 2048;
@@ -28,14 +31,34 @@ pub struct Candidates {
 }
 
 impl Writer {
-    /// Rows of jobs, durable when this returns.
-    pub(super) fn commit_jobs(&mut self, put: &[Job], delete: &[JobId]) -> Result<(), Refused> {
+    /// Rows of jobs and a line of the audit trail, in one piece and durable when this returns.
+    pub(super) fn commit_jobs(
+        &mut self,
+        put: &[Job],
+        delete: &[JobId],
+        note: Option<Asked>,
+    ) -> Result<(), Refused> {
         if self.failed.is_some() {
             return Err(Refused::Store("an earlier write failed".to_owned()));
         }
-        self.write(true, |batch| put_jobs(batch, put, delete))
-            .map(|_| ())
-            .map_err(|error| Refused::Store(error.to_string()))
+        let now = (self.options.clock)().wall;
+        let plan = note.map(|note| self.plan(note, now)).transpose();
+        let plan = plan.map_err(|error| Refused::Store(error.to_string()))?;
+        let written = self.write(true, |batch| {
+            put_registry_rows(batch, plan.as_ref().map_or(&[], Plan::rows));
+            put_jobs(batch, put, delete)
+        });
+        match (written, plan) {
+            (Ok(_), Some(plan)) => drop(self.install_change(plan)),
+            (Ok(_), None) => {}
+            (Err(error), plan) => {
+                if let Some(plan) = plan {
+                    self.failed = Some(Doubt::Change(Box::new((plan, None))));
+                }
+                return Err(Refused::Store(error.to_string()));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -102,6 +102,9 @@ impl World {
         }
         let worker = &self.workers[at];
         self.oracle.bounds(&worker.shard.counts());
+        if let Some(miscount) = worker.shard.miscount() {
+            panic!("seed {}: worker {at}: {miscount}", self.oracle.seed);
+        }
         if !worker.commits.is_empty() {
             self.turn_in(at, 1);
         } else if let Some(wake) = worker.shard.next_wake(now) {
