@@ -36,8 +36,9 @@ demo: build ## the whole product on one screen: FOR=30s RATE=200
 	$(CARGO_TARGET_DIR)/release/postrider demo --for $(FOR) --rate $(RATE)
 
 .PHONY: test
-test: setup $(ROCKSDB) ## all tests: the pure core with its simulation, then the engine with real parts
+test: setup $(ROCKSDB) ## all tests: the pure core with its simulation and a part of its faults, then the engine with real parts
 	cargo test --locked --no-default-features --lib --test sim --test threads --test tidy
+	MUTANTS_EVERY=4 cargo test --locked --no-default-features --test mutants
 	cargo test --locked --release
 
 $(DENY):
@@ -72,6 +73,10 @@ bench-compare: setup $(ROCKSDB) ## the same benchmarks of another commit and of 
 .PHONY: sim
 sim: ## the simulation with more seeds: SIM_SEEDS=10000
 	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture
+
+.PHONY: mutants
+mutants: ## deliberate faults in the core, and what catches each: MUTANTS=watermark,breaker
+	cargo test --locked --no-default-features --test mutants
 
 .PHONY: power
 power: setup $(ROCKSDB) ## power cuts at more moments: POWER_CUTS=5000
