@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::http::Client;
 
-const TOKEN: &str = "prt_benchmark_operator_token_0123456789";
+pub const TOKEN: &str = "prt_benchmark_operator_token_0123456789";
 
 /// Where stores of this run lie: beside the build, on a real disk. `BENCH_DIR` chooses another place.
 pub fn directory() -> tempfile::TempDir {
@@ -23,7 +23,8 @@ pub struct Engine {
     socket: PathBuf,
     admin: String,
     config: PathBuf,
-    _directory: tempfile::TempDir,
+    /// Goes with it, unless it is somebody else's.
+    directory_held: Option<tempfile::TempDir>,
 }
 
 /// Starts a process and waits until it is ready; gives it and the address of its admin port.
@@ -54,7 +55,13 @@ impl Engine {
     /// `extra`: further lines of the configuration, beginning with a table.
     pub fn start_with(extra: &str) -> Self {
         let directory = directory();
-        let path = directory.path();
+        let mut engine = Self::start_on(directory.path(), extra);
+        engine.directory_held = Some(directory);
+        engine
+    }
+
+    /// On a directory that stays: its store is in `data`.
+    pub fn start_on(path: &Path, extra: &str) -> Self {
         let socket = path.join("ingest.sock");
         let config = path.join("config.toml");
         let text = format!(
@@ -65,7 +72,7 @@ impl Engine {
         );
         std::fs::write(&config, text).expect("a configuration");
         let (child, admin) = spawn(&config);
-        Self { child, socket, admin, config, _directory: directory }
+        Self { child, socket, admin, config, directory_held: None }
     }
 
     /// Kills the process as a crash would, and starts another on the same store.
@@ -73,6 +80,11 @@ impl Engine {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
         (self.child, self.admin) = spawn(&self.config);
+    }
+
+    /// Where its admin port listens.
+    pub fn admin(&self) -> &str {
+        &self.admin
     }
 
     pub fn pid(&self) -> u32 {

@@ -21,10 +21,13 @@ mod bare;
 mod child;
 mod delay;
 mod deliveries;
+mod filled;
 mod filters;
 mod http;
 mod idle;
 mod isolation;
+mod lists;
+mod lists_calls;
 mod load;
 mod matching;
 mod proc;
@@ -54,7 +57,7 @@ const PARTS: [Part; 10] = [
 ];
 
 /// Run only where they are named.
-const MODES: [Part; 1] = [("sustained", sustained::run)];
+const MODES: [Part; 2] = [("sustained", sustained::run), ("lists", lists::run)];
 
 fn main() {
     // Cargo adds `--bench`; what else is named are the parts to run.

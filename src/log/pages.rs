@@ -119,7 +119,7 @@ pub(super) fn subscription_page(
     let start = from.max(floor).max(Seq(1));
     let limit = limit.clamp(1, PAGE_EVENTS_MAX);
     // A few more than the page holds, since some are settled already; many more where a filter refuses some.
-    let candidates = if has_filter(subscription) { PAGE_EVENTS_MAX } else { limit.saturating_mul(2) };
+    let candidates = if subscription.has_filter() { PAGE_EVENTS_MAX } else { limit.saturating_mul(2) };
     let mut wanted: Vec<Seq> = Vec::new();
     let mut through = start.prev();
     let mut looked = 0;
@@ -157,10 +157,6 @@ pub(super) fn subscription_page(
     Ok(page(subscription, from, events, through, end, floor))
 }
 
-fn has_filter(subscription: &Subscription) -> bool {
-    subscription.epochs.iter().any(|epoch| epoch.filter.is_some())
-}
-
 /// How much a subscription wants from `from` to `through`. Where that is more than one look can take in,
 /// the rest is taken to be as dense as what was seen; and of what a filter lets through, as a sample says.
 pub(super) fn backlog(
@@ -173,7 +169,7 @@ pub(super) fn backlog(
     let start = from.max(floor).max(Seq(1));
     let (mut looked, mut wanted) = (0, 0);
     let (mut first, mut seen) = (None, start.prev());
-    let mut sample = has_filter(subscription).then(Sample::default);
+    let mut sample = subscription.has_filter().then(Sample::default);
     let whole = walk_account(db, store.stats(), subscription.account, (start, through), |seq, bit| {
         (seen, looked) = (seq, looked + 1);
         if subscription.may_want(bit, seq) {

@@ -1,20 +1,20 @@
 //! Recover jobs: their rows, and which deliveries they are about.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use super::api::Refused;
 use super::commit::put_registry_rows;
-use super::db::{Batch, Db, Family};
+use super::db::{Batch, Cursor, Db, Family};
 use super::guard::StoreError;
 use super::key::{Key, KeyRange};
 use super::listing::seqs_between;
 use super::publish::Doubt;
-use super::record::{DeadValue, decode, encode};
-use super::rows::{EventLoader, report_damage, walk_account, walk_attempts};
+use super::record::{decode, encode};
+use super::rows::{EventLoader, report_damage, walk_account};
 use super::store::Store;
 use super::writer::Writer;
 use crate::model::{
-    Attempt, Disposition, Payload, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis,
+    AccountKey, Attempt, Payload, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis,
 };
 use crate::recover::{Job, JobId, Scope, Which};
 use crate::registry::{Asked, Plan};
@@ -96,6 +96,9 @@ impl Store {
     /// The deliveries of `subscription` that are asked for, from `range.0` to `range.1`, at most `limit`.
     /// Looks at a bounded number of places, so it may find few or none and still have a `next`.
     ///
+    /// Events are read only where the rows that name the deliveries do not say enough: in the minutes in which
+    /// the times begin and end, and where a filter must see the body.
+    ///
     /// # Errors
     /// Whatever the store says.
     pub fn candidates(
@@ -108,14 +111,40 @@ impl Store {
         self.with(|db| {
             let (since, until) = seqs_between(db, self.stats(), Some(scope.since), Some(scope.until))?;
             let range = (range.0.max(self.floor()).max(since).max(Seq(1)), range.1.min(until.prev()));
-            match scope.which {
-                Which::Dead => self.dead_of(db, subscription, scope, range, limit),
-                Which::Failed | Which::All => self.wanted_of(db, subscription, scope, range, limit),
+            let mut unsure = Vec::new();
+            let mut found = match scope.which {
+                Which::Dead | Which::Failed => self.kept_of(db, subscription, scope, range, limit)?,
+                Which::All => self.wanted_of(db, subscription, scope, range, limit, &mut unsure)?,
+            };
+            let inside = self.surely_between(db, scope)?;
+            let mut loader = EventLoader::new(db, self.floor(), self.stats())?;
+            let mut seqs = Vec::with_capacity(found.seqs.len());
+            for seq in found.seqs {
+                let unsure = unsure.binary_search(&seq).is_ok();
+                if !unsure && inside.contains(&seq) {
+                    seqs.push(seq);
+                } else if let Some(event) = loader.load(seq)?
+                    && scope.since <= event.accepted_at
+                    && event.accepted_at < scope.until
+                    && (!unsure || subscription.wants(&Payload::new(&event)))
+                {
+                    seqs.push(seq);
+                }
             }
+            found.seqs = seqs;
+            Ok(found)
         })
     }
 
-    fn dead_of(
+    /// Of what is accepted in there, no event need be read to know that it is.
+    fn surely_between(&self, db: &Db, scope: &Scope) -> Result<Range<Seq>, StoreError> {
+        let (_, from) = seqs_between(db, self.stats(), None, Some(scope.since))?;
+        let (until, _) = seqs_between(db, self.stats(), Some(scope.until), None)?;
+        Ok(from..until)
+    }
+
+    /// Those that have a row because they are dead or, where these are asked for as well, wait for a retry.
+    fn kept_of(
         &self,
         db: &Db,
         subscription: &Subscription,
@@ -123,36 +152,65 @@ impl Store {
         (from, through): (Seq, Seq),
         limit: usize,
     ) -> Result<Candidates, StoreError> {
-        let from = from.max(self.floors.get().dead);
-        let mut loader = EventLoader::new(db, self.floor(), self.stats())?;
-        let mut cursor = db.cursor(Family::Dead, &KeyRange::dead(subscription.key, from))?;
-        let mut found = Candidates::default();
-        let mut looked = 0;
-        cursor.first();
-        while let Some((key, value)) = cursor.row()? {
-            if let Ok(Key::Dead { seq, .. }) = Key::parse(key) {
-                if seq > through {
-                    break;
-                }
-                if looked >= LOOKED_MAX || found.seqs.len() >= limit {
-                    found.next = Some(seq);
-                    break;
-                }
-                looked += 1;
-                if let Err(error) = decode::<DeadValue>(value) {
-                    report_damage(self.stats(), Family::Dead, key, &error);
-                }
-                if let Some(event) = loader.load(seq)?
-                    && fits(scope, event.type_bit, event.accepted_at)
-                {
-                    found.seqs.push(seq);
-                }
+        let key = subscription.key;
+        let mut dead = db.cursor(Family::Dead, &KeyRange::dead(key, from.max(self.floors.get().dead)))?;
+        dead.first();
+        let mut retrying = match scope.which {
+            Which::Failed => {
+                let mut cursor = db.cursor(Family::Retries, &KeyRange::retries_of(key))?;
+                cursor.seek(Key::RetryOf { subscription: key, seq: from }.encode().as_ref());
+                Some(cursor)
             }
-            cursor.next();
+            Which::Dead | Which::All => None,
+        };
+        let mut found = Candidates::default();
+        loop {
+            let lies = kept_at(&dead)?;
+            let waits = retrying.as_ref().map(kept_at).transpose()?.flatten();
+            let Some(seq) = [lies, waits].into_iter().flatten().min().filter(|seq| *seq <= through) else {
+                break;
+            };
+            if found.seqs.len() >= limit {
+                found.next = Some(seq);
+                break;
+            }
+            found.seqs.push(seq);
+            if lies == Some(seq) {
+                dead.next();
+            }
+            if waits == Some(seq) {
+                retrying.iter_mut().for_each(Cursor::next);
+            }
         }
+        self.keep_types(db, subscription.account, scope, &mut found.seqs)?;
         Ok(found)
     }
 
+    /// Which of them are of the types that are asked for, the account's index knows.
+    fn keep_types(
+        &self,
+        db: &Db,
+        account: AccountKey,
+        scope: &Scope,
+        seqs: &mut Vec<Seq>,
+    ) -> Result<(), StoreError> {
+        let Some(types) = scope.types else { return Ok(()) };
+        let mut kept = Vec::new();
+        // One by one: what lies between two of them may be the whole log.
+        for seq in std::mem::take(seqs) {
+            walk_account(db, self.stats(), account, (seq, seq), |_, bit| {
+                if types.contains(bit) {
+                    kept.push(seq);
+                }
+                false
+            })?;
+        }
+        *seqs = kept;
+        Ok(())
+    }
+
+    /// Those that it wanted, as far as types say. Those of which the event alone says it are `unsure` as well:
+    /// where there is a filter, and where an event may be about the subscription itself.
     fn wanted_of(
         &self,
         db: &Db,
@@ -160,53 +218,27 @@ impl Store {
         scope: &Scope,
         (from, through): (Seq, Seq),
         limit: usize,
+        unsure: &mut Vec<Seq>,
     ) -> Result<Candidates, StoreError> {
-        let mut wanted: Vec<Seq> = Vec::new();
-        let (mut looked, mut next) = (0, None);
+        let mut found = Candidates::default();
+        let filtered = subscription.has_filter();
+        let (mut looked, looked_max) = (0, limit.max(LOOKED_MAX));
         let typed = |bit: TypeBit| scope.types.is_none_or(|types| types.contains(bit));
         walk_account(db, self.stats(), subscription.account, (from, through), |seq, bit| {
-            if looked >= LOOKED_MAX || wanted.len() >= limit {
-                next = Some(seq);
+            if looked >= looked_max || found.seqs.len() >= limit {
+                found.next = Some(seq);
                 return false;
             }
             looked += 1;
             if typed(bit) && subscription.may_want(bit, seq) {
-                wanted.push(seq);
+                found.seqs.push(seq);
+                if filtered || bit.is_operational() {
+                    unsure.push(seq);
+                }
             }
             true
         })?;
-        let mut loader = EventLoader::new(db, self.floor(), self.stats())?;
-        let mut found = Candidates { seqs: Vec::new(), next };
-        for seq in wanted {
-            let Some(event) = loader.load(seq)? else { continue };
-            if fits(scope, event.type_bit, event.accepted_at) && subscription.wants(&Payload::new(&event)) {
-                found.seqs.push(seq);
-            }
-        }
-        if scope.which == Which::Failed {
-            let last = self.last_of(db, subscription.key, &found.seqs)?;
-            let failed = |seq: &Seq| last.get(seq).is_some_and(|last| last.1 != Disposition::Delivered);
-            found.seqs.retain(failed);
-        }
         Ok(found)
-    }
-
-    /// The newest attempt of each: its number and what it meant.
-    fn last_of(
-        &self,
-        db: &Db,
-        subscription: SubscriptionKey,
-        seqs: &[Seq],
-    ) -> Result<HashMap<Seq, (u16, Disposition)>, StoreError> {
-        let mut last = HashMap::new();
-        let (Some(from), Some(through)) = (seqs.first(), seqs.last()) else { return Ok(last) };
-        walk_attempts(db, self.stats(), subscription, (*from, *through), |attempt| {
-            let held = last.entry(attempt.seq).or_insert((attempt.number, attempt.disposition));
-            if attempt.number >= held.0 {
-                *held = (attempt.number, attempt.disposition);
-            }
-        })?;
-        Ok(last)
     }
 
     /// Whether a job that began at `since` has attempted a delivery, and if so, whether it succeeded.
@@ -225,8 +257,12 @@ impl Store {
     }
 }
 
-fn fits(scope: &Scope, bit: TypeBit, accepted_at: UnixMillis) -> bool {
-    scope.since <= accepted_at
-        && accepted_at < scope.until
-        && scope.types.is_none_or(|types| types.contains(bit))
+/// The seq of a row of a delivery that is dead or waits for a retry.
+fn kept_at(cursor: &Cursor<'_>) -> Result<Option<Seq>, StoreError> {
+    let Some((key, _)) = cursor.row()? else { return Ok(None) };
+    match Key::parse(key) {
+        Ok(Key::Dead { seq, .. } | Key::RetryOf { seq, .. }) => Ok(Some(seq)),
+        Ok(other) => Err(StoreError::Corrupt(format!("a key {other:?} among a subscription's deliveries"))),
+        Err(error) => Err(StoreError::Corrupt(error.to_string())),
+    }
 }

@@ -156,6 +156,12 @@ impl Subscription {
         self.epoch_at(seq).is_some_and(|epoch| epoch.mask.contains(bit))
     }
 
+    /// Whether a body must be read to know whether it is wanted, of any time.
+    #[must_use]
+    pub fn has_filter(&self) -> bool {
+        self.epochs.iter().any(|epoch| epoch.filter.is_some())
+    }
+
     /// What was wanted when the log took the event at `seq`.
     #[must_use]
     pub fn epoch_at(&self, seq: Seq) -> Option<&Epoch> {

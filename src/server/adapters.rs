@@ -24,8 +24,10 @@ use crate::recover::Scope;
 use crate::registry::{Asked, AuditPage, AuditQuery, ChangeError, Changed, Registry, TokenDigest};
 use crate::rt::clock;
 
-/// Deliveries that one look for them finds at most.
+/// Deliveries that one look for them finds at most, where their events must be read for it.
 const MATCHING_AT_ONCE: usize = 1024;
+/// And where the index says enough: some milliseconds' work.
+const COUNTED_AT_ONCE: usize = 256 * 1024;
 /// Changes of the configuration that wait for the log at most.
 const CHANGES_MAX: usize = 64;
 
@@ -132,7 +134,8 @@ impl Queries for LogQueries {
         from: Seq,
     ) -> Result<(usize, Option<Seq>), QueryError> {
         let range = (from, self.0.head());
-        let found = self.0.candidates(subscription, scope, range, MATCHING_AT_ONCE);
+        let most = if subscription.has_filter() { MATCHING_AT_ONCE } else { COUNTED_AT_ONCE };
+        let found = self.0.candidates(subscription, scope, range, most);
         let found = found.map_err(|error| unreadable(&error))?;
         Ok((found.seqs.len(), found.next))
     }

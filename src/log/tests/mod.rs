@@ -14,6 +14,7 @@ mod charting;
 mod failing;
 mod listing;
 mod reading;
+mod recovering;
 mod reopening;
 mod retaining;
 mod undelivered;
