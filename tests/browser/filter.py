@@ -26,6 +26,8 @@ def whole(run):
         expect(panel.get_by_text("A condition over the event’s JSON")).to_be_visible()
     with run.step("what is no JSON is said at once and kept"):
         page.keyboard.type('{"path": "data.floor", "gte": 3')
+        press("Tab")
+        expect(fault(text)).to_contain_text("not valid JSON")
         save.click()
         expect(fault(text)).to_contain_text("not valid JSON")
         expect(text).to_be_focused()
@@ -67,10 +69,14 @@ def whole(run):
         expect(panel).to_be_hidden()
         made = api("GET", "/accounts/acme/subscriptions")["items"][0]
         assert made["filter"] == {"path": "data.floor", "gte": 3}, made
-        send("acme", "e-none")
+        send("acme", "e-below", data={"floor": 2})
+        send("acme", "e-above", data={"floor": 3})
         page.get_by_role("row").filter(has_text="Third floor").get_by_role("button", name="More").click()
         page.get_by_role("menuitem", name="Open").click()
-        expect(page.get_by_text('"gte": 3')).to_be_visible()
+        expect(page.get_by_role("region", name="Payload filter")).to_contain_text('"gte": 3')
+        expect(page.get_by_text("e-above").first).to_be_visible()
+        listed = api("GET", f"/accounts/acme/deliveries?subscriptionId={made['id']}")["items"]
+        assert [one["eventId"] for one in listed] == ["e-above"], listed
         run.accessible("a subscription with a filter")
     with run.step("left empty, it is gone"):
         page.get_by_role("button", name="Edit").click()

@@ -58,13 +58,13 @@ def subscribe(of, name, path="/hook", events=("*",), **more):
     return api("POST", f"/accounts/{of}/subscriptions", body)
 
 
-def send(of, event, type="user.created"):
+def send(of, event, type="user.created", data=None):
     """An event over the socket, as the platform writes it."""
     wire = socket.socket(socket.AF_UNIX)
     wire.connect(os.environ["POSTRIDER_SOCKET"])
     connection = http.client.HTTPConnection("localhost")
     connection.sock = wire
-    body = json.dumps({"accountId": of, "id": event, "type": type, "data": {"id": event}})
+    body = json.dumps({"accountId": of, "id": event, "type": type, "data": data or {"id": event}})
     connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
     answer = connection.getresponse()
     assert answer.status == 202, answer.read()

@@ -22,7 +22,7 @@ function parse(text, what) {
 export function filterField(account, typesChosen, given) {
   const text = field('Payload filter',
     h('textarea', { rows: 4, class: 'mono', spellcheck: 'false', placeholder: EXAMPLE,
-      value: given ? JSON.stringify(given, null, 2) : '', oninput: () => forget() }), HINT);
+      value: given ? JSON.stringify(given, null, 2) : '', oninput: () => forget(), onchange: () => look() }), HINT);
   const type = h('select', { onchange: () => sample() });
   const ofType = field('Try it on', type, 'The sample of a type; change it as you like.');
   const event = field('Data of the event',
@@ -30,6 +30,15 @@ export function filterField(account, typesChosen, given) {
   const verdict = h('p', { class: 'verdict', role: 'status' });
   const ask = h('button', { type: 'button', onclick: () => tryIt() }, 'Try it');
   const forget = () => replace(verdict);
+  /** Says at once whether it is JSON; what it means is the server's to judge. */
+  function look() {
+    try {
+      parse(text.input.value, 'The filter');
+      text.fail(null);
+    } catch (error) {
+      text.fail(error.message);
+    }
+  }
 
   function sample() {
     forget();
@@ -70,8 +79,10 @@ export function filterField(account, typesChosen, given) {
     } catch (error) {
       const problems = [...(error.fields ?? [])];
       const ofFilter = problems.filter(([path]) => path.startsWith('filter'));
-      if (ofFilter.length > 0) text.fail(told(ofFilter));
-      else if (problems.length > 0) event.fail(told(problems));
+      if (ofFilter.length > 0) {
+        text.fail(told(ofFilter));
+        text.input.focus();
+      } else if (problems.length > 0) event.fail(told(problems));
       else event.fail(error.message);
     } finally {
       ask.disabled = false;
