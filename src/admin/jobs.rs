@@ -21,6 +21,17 @@ use crate::model::{Catalogue, EventMask, Seq, Status, Subscription, UnixMillis};
 use crate::recover::{Job, JobId, RATE_DEFAULT, RATE_MAX, Scope, Which};
 use crate::registry::{Action, FieldError};
 
+/// A whole number from 1 to `most`, which JSON may write as 50 or as 50.0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole and inside the bounds of a u32"
+)]
+fn whole(value: &Value, most: u32) -> Option<u32> {
+    let number = value.as_f64().filter(|number| number.fract() == 0.0);
+    number.filter(|number| (1.0..=f64::from(most)).contains(number)).map(|number| number as u32)
+}
+
 /// A dry run ends before the request that asked for it does.
 const COUNT_WITHIN: Duration = Duration::from_secs(25);
 
@@ -111,9 +122,7 @@ fn read(
     });
     let dry = reader.read("dryRun", "must be true or false", Value::as_bool).unwrap_or(false);
     let must = format!("must be a whole number from 1 to {RATE_MAX}");
-    let rate = reader.read("ratePerSecond", &must, |value| {
-        u32::try_from(value.as_u64()?).ok().filter(|rate| (1..=RATE_MAX).contains(rate))
-    });
+    let rate = reader.read("ratePerSecond", &must, |value| whole(value, RATE_MAX));
     if !reader.errors.is_empty() {
         return Err(Problem::invalid(reader.errors));
     }

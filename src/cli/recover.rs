@@ -49,8 +49,8 @@ pub(super) struct RecoverArgs {
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<String>,
     /// Deliveries a second at most
-    #[arg(long, value_name = "N")]
-    rate: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::recover::RATE_MAX)))]
+    rate: Option<u32>,
     /// Only count what would be sent
     #[arg(long)]
     dry_run: bool,
@@ -97,7 +97,9 @@ pub(super) fn run(args: &RecoverArgs) -> Done {
     let answer = session.call("POST", &["subscriptions", id, "recover"]).body(args.body()).send()?;
     if args.dry_run {
         let matched = answer.read::<Matched>()?.matched;
-        print(&if session.json { answer.line() } else { format!("{matched} deliveries would be sent\n") })?;
+        let deliveries = if matched == 1 { "delivery" } else { "deliveries" };
+        let told = format!("{matched} {deliveries} would be sent\n");
+        print(&if session.json { answer.line() } else { told })?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.detach {

@@ -8,9 +8,11 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
 
-use crate::cli::{Said, run};
+use crate::cli::{Desk, Said, run};
 use crate::cli_tail::Going;
-use crate::http::{read_body, read_head};
+use crate::http::{event, read_body, read_head};
+use crate::process::Options;
+use crate::receiver::{self, Reply};
 use crate::wait::PATIENCE;
 
 /// A request: its first line without the version, and its body.
@@ -85,7 +87,7 @@ fn a_job_is_watched_to_its_end() {
     let said = api.run(&[&RECOVER[..], &flags].concat());
     assert_eq!(said.fine(), "succeeded: 12 of 12 sent, 1 of them failed (job_1)\n");
     let want = json!({"since": "2026-11-23T08:00:00.000Z", "until": "2026-11-23T11:00:00.000Z",
-        "status": "failed", "types": ["a", "b"], "ratePerSecond": 50.0});
+        "status": "failed", "types": ["a", "b"], "ratePerSecond": 50});
     assert_eq!(api.next(), (format!("POST {AT}/subscriptions/sub_1/recover"), want));
     for _ in 0..4 {
         assert_eq!(api.next(), (format!("GET {AT}/jobs/job_1"), Value::Null));
@@ -174,4 +176,26 @@ fn one_delivery_is_sent_again_and_one_is_tried() {
     let api = Api::answering(&[(200, attempt(500, json!({"kind": "status", "message": "answered 500"})))]);
     let said = api.run(&["subscriptions", "test", "sub_1"]);
     assert!(said.code == 1 && said.out.contains("failed: 500 (status: answered 500)"), "{said:?}");
+}
+
+#[test]
+fn what_died_is_recovered_at_a_rate() {
+    let desk = Desk::open_with(&Options { retries: &["50ms"], ..Options::default() });
+    let receiver = receiver::Receiver::start();
+    receiver.on("/", |_| Reply::Status(500));
+    let sub = desk.engine.subscribe(&receiver, "acme", "/", &["*"], &json!({}));
+    desk.engine.ingest().send(&[event("acme", "user.created", "evt-1", "{}")]).unwrap().want(202);
+    desk.engine.until_status("acme", &sub, "evt-1", "dead");
+    let count = desk.run(&["recover", &sub, "--since", "1h", "--dry-run"]).fine();
+    assert_eq!(count, "1 delivery would be sent\n");
+    receiver.on("/", |_| Reply::Status(204));
+    let said = desk.run(&["recover", &sub, "--since", "1h", "--rate", "50"]).fine();
+    assert!(said.starts_with("succeeded: 1 of 1 sent"), "{said}");
+    desk.engine.until_status("acme", &sub, "evt-1", "delivered");
+    let wrong = desk.run(&["recover", &sub, "--since", "1h", "--rate", "0"]);
+    assert!(wrong.code != 0 && wrong.err.contains("--rate"), "{wrong:?}");
+    // JSON has one kind of number.
+    let body = json!({"since": "2020-01-01T00:00:00Z", "ratePerSecond": 50.0, "dryRun": true});
+    let path = format!("/accounts/acme/subscriptions/{sub}/recover");
+    desk.engine.api("POST", &path, Some(&body)).want(200);
 }
