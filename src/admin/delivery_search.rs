@@ -180,12 +180,17 @@ impl Search {
             until: self.events.until,
             limit: STANDING_MAX,
         })?;
-        let mut event: Option<Arc<Event>> = None;
-        for place in &places {
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        for (number, place) in places.iter().enumerate() {
             let (seq, key) = *place;
-            if event.as_ref().is_none_or(|event| event.seq != seq) {
-                event = log.events_at(&[seq])?.pop();
+            if number.is_multiple_of(EVENTS_AT_ONCE) {
+                let mut seqs: Vec<Seq> =
+                    places.iter().skip(number).take(EVENTS_AT_ONCE).map(|place| place.0).collect();
+                seqs.dedup();
+                events = log.events_at(&seqs)?;
             }
+            // Newest first, as the places are; some may be gone.
+            let event = events.iter().find(|event| event.seq == seq).cloned();
             let at = self.subscriptions.binary_search_by_key(&key, |sub| sub.key).ok();
             let sub = at.and_then(|at| self.subscriptions.get(at)).cloned();
             if let (Some(event), Some(sub)) = (&event, sub)

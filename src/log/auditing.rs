@@ -15,7 +15,14 @@ impl OrderedRows for Meta<'_> {
     type Error = StoreError;
 
     fn at_or_below(&mut self, key: &[u8]) -> Result<Option<KeyValue>, StoreError> {
-        self.0.seek_back(key);
+        // Who goes down the trail asks for what is just below: a step, where looking for it costs ten.
+        let above = self.0.row()?.is_some_and(|(at, _)| at > key);
+        if above {
+            self.0.prev();
+        }
+        if !above || self.0.row()?.is_none_or(|(at, _)| at > key) {
+            self.0.seek_back(key);
+        }
         Ok(self.0.row()?.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 }
