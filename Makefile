@@ -11,6 +11,11 @@ CACHE ?= $(HOME)/.cache/postrider
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 include scripts/rocksdb.mk
 
+# Built once per machine, as the store is: 75 seconds of CPU.
+DENY_VERSION := 0.20.2
+DENY_ROOT := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
+DENY := $(DENY_ROOT)/bin/cargo-deny
+
 FOR ?= 30s
 RATE ?= 200
 
@@ -31,17 +36,27 @@ demo: build ## the whole product on one screen: FOR=30s RATE=200
 	$(CARGO_TARGET_DIR)/release/postrider demo --for $(FOR) --rate $(RATE)
 
 .PHONY: test
-test: setup $(ROCKSDB) ## all tests: the pure core with its simulation, then the engine with real parts
-	cargo test --locked --no-default-features --lib --test sim --test tidy
+test: setup $(ROCKSDB) ## all tests: the pure core with its simulation and a part of its faults, then the engine with real parts
+	cargo test --locked --no-default-features --lib --test sim --test threads --test tidy
+	MUTANTS_EVERY=4 cargo test --locked --no-default-features --test mutants
 	cargo test --locked --release
 
+$(DENY):
+	echo 'building cargo-deny $(DENY_VERSION): once per machine, 75 seconds of CPU'
+	env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
+	  cargo install --debug --locked --version $(DENY_VERSION) --root '$(DENY_ROOT)' cargo-deny
+
 .PHONY: lint
-lint: setup $(ROCKSDB) ## format, lints, licences and sources of dependencies
+lint: setup $(ROCKSDB) $(DENY) ## format, lints; versions, licences and sources of dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
-	if command -v cargo-deny > /dev/null; then cargo deny check bans licenses sources
-	else echo 'cargo-deny is not installed: skipped (cargo install cargo-deny)'; fi
+	$(DENY) --locked check bans licenses sources
+	$(DENY) --locked --config deny.toml --manifest-path fuzz/Cargo.toml check sources
+
+.PHONY: audit
+audit: $(DENY) ## known vulnerabilities in what is depended on; fails on a finding alone
+	scripts/audit $(DENY)
 
 .PHONY: bench
 bench: setup $(ROCKSDB) ## the benchmarks: figures, references, ratios
@@ -59,6 +74,19 @@ bench-compare: setup $(ROCKSDB) ## the same benchmarks of another commit and of 
 sim: ## the simulation with more seeds: SIM_SEEDS=10000
 	SIM_SEEDS=$${SIM_SEEDS:-10000} cargo test --locked --no-default-features --test sim -- --nocapture
 
+.PHONY: mutants
+mutants: ## deliberate faults in the core, and what catches each: MUTANTS=watermark,breaker
+	cargo test --locked --no-default-features --test mutants
+
+.PHONY: power
+power: setup $(ROCKSDB) ## power cuts at more moments: POWER_CUTS=5000
+	POWER_CUTS=$${POWER_CUTS:-5000} cargo test --locked --release --test power -- --nocapture
+
+.PHONY: miri
+miri: ## the hand-off between threads under Miri (a nightly toolchain with miri): SEEDS=64
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..$${SEEDS:-64}" \
+	  cargo +nightly miri test --locked --no-default-features --test threads
+
 .PHONY: fuzz
-fuzz: setup ## fuzz every target for FOR each
+fuzz: setup ## fuzz every target: FOR=30s each, or RUNS=10000000; KEEP=1 makes its seeds anew
 	scripts/fuzz $(FOR)

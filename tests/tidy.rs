@@ -230,6 +230,21 @@ fn files_open_with_what_they_are_and_end_in_time() {
     check("files", &wrong);
 }
 
+/// What SECURITY.md says is held by a test, and the test is there.
+#[test]
+fn what_is_promised_is_tested() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
+    let code = sources(&["src", "tests"]);
+    let is_test = |name: &&str| {
+        name.matches('_').count() >= 2 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    };
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(named.len() > 40, "few tests are named: {named:?}");
+    let missing = |name: &&str| !code.iter().any(|source| source.text.contains(&format!("fn {name}(")));
+    let wrong: Vec<String> = named.into_iter().filter(missing).map(str::to_owned).collect();
+    check("tests that SECURITY.md names and that are not there", &wrong);
+}
+
 #[test]
 fn nothing_is_left_undone() {
     // Put together, so that this file does not name them.

@@ -24,7 +24,7 @@ pub struct Engine {
     admin: String,
     config: PathBuf,
     /// Goes with it, unless it is somebody else's.
-    _directory: Option<tempfile::TempDir>,
+    directory_held: Option<tempfile::TempDir>,
 }
 
 /// Starts a process and waits until it is ready; gives it and the address of its admin port.
@@ -56,7 +56,7 @@ impl Engine {
     pub fn start_with(extra: &str) -> Self {
         let directory = directory();
         let mut engine = Self::start_on(directory.path(), extra);
-        engine._directory = Some(directory);
+        engine.directory_held = Some(directory);
         engine
     }
 
@@ -72,7 +72,7 @@ impl Engine {
         );
         std::fs::write(&config, text).expect("a configuration");
         let (child, admin) = spawn(&config);
-        Self { child, socket, admin, config, _directory: None }
+        Self { child, socket, admin, config, directory_held: None }
     }
 
     /// Kills the process as a crash would, and starts another on the same store.

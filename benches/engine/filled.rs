@@ -163,7 +163,9 @@ pub fn fill(path: &Path, shape: Shape) -> Filled {
     .expect("starts");
     let requests = writer.requests();
     let (reply, answer) = tokio::sync::oneshot::channel();
-    requests.send(Request::Jobs { put: jobs, delete: Vec::new(), reply }).expect("the writer runs");
+    requests
+        .send(Request::Jobs { put: jobs, delete: Vec::new(), note: None, reply })
+        .expect("the writer runs");
     answer.blocking_recv().expect("an answer").expect("are taken");
     let filled = month.live(&clock, &requests);
     let (reply, answer) = tokio::sync::oneshot::channel();
@@ -304,7 +306,7 @@ impl Month {
             let mut outcomes = std::mem::take(&mut next);
             let accepted = clock.wall();
             for (appended, subscriptions) in seqs.iter().zip(wanted) {
-                let Appended::Accepted(seq) = *appended else { panic!("a duplicate") };
+                let Appended::Accepted(seq) = *appended else { unreachable!("ids are all different") };
                 filled.events += 1;
                 outcomes.settlement.watermark = seq;
                 for subscription in subscriptions {

@@ -1,5 +1,7 @@
 //! The calls that are timed: every route that reads, in usual and in worst cases.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -147,7 +149,8 @@ fn plain(hot: &str, wide: &str, usual: &str) -> Vec<Call> {
     let files =
         std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin/console")).expect("its files");
     let files = files.map(|file| format!("/console/{}", file.expect("a file").file_name().to_string_lossy()));
-    let served = |name: &String| !name.ends_with(".html");
+    let is_page = |name: &String| Path::new(name).extension().is_some_and(|ending| ending == "html");
+    let served = |name: &String| !is_page(name);
     let (day, month) = (ago(1), ago(31));
     vec![
         Call { answers: REDIRECTS, ..get("/", "/".to_owned()) },

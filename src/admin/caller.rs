@@ -7,8 +7,9 @@ use axum::http::request::Parts;
 
 use super::idempotency::Once;
 use super::problem::Problem;
-use crate::registry::Actor;
+use crate::model::Subscription;
 use crate::registry::access::Principal;
+use crate::registry::{Action, Actor, Asked, Change, Origin, note_of};
 
 #[derive(Clone)]
 pub struct Caller {
@@ -20,6 +21,16 @@ pub struct Caller {
 impl Caller {
     pub fn new(principal: &Principal) -> Self {
         Self { actor: principal.actor(), once: None }
+    }
+
+    /// A change in their name.
+    pub fn asks(&self, change: Change) -> Asked {
+        Asked { change, origin: Origin { actor: self.actor.clone(), remember: None } }
+    }
+
+    /// A line of the audit trail: what they do to a subscription.
+    pub fn notes(&self, sub: &Subscription, action: Action) -> Asked {
+        self.asks(Change::Note(note_of(sub, action, Vec::new())))
     }
 }
 

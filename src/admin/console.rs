@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 31] = files![
+const FILES: [File; 32] = files![
     "index.html" HTML,
     "console.css" CSS,
     "accounts.js" JS,
@@ -51,6 +51,7 @@ const FILES: [File; 31] = files![
     "dom.js" JS,
     "events-field.js" JS,
     "fields.js" JS,
+    "filter-field.js" JS,
     "format.js" JS,
     "headers-field.js" JS,
     "live.js" JS,

@@ -98,6 +98,8 @@ struct RequestView {
     url: String,
     headers: Vec<HeaderView>,
     body_size: u32,
+    /// The subscription was changed since: URL and custom headers may have been others.
+    changed_since: bool,
 }
 
 #[derive(Serialize)]
@@ -112,7 +114,8 @@ fn header(name: &str, value: impl Into<String>) -> HeaderView {
 }
 
 /// An attempt's row keeps what differs from attempt to attempt; URL and custom headers are those that the
-/// subscription has now. The signature is not kept and not shown.
+/// subscription has now, and it is told where that may be another thing. The signature is not kept and not
+/// shown.
 pub(super) fn attempt_view(sub: &Subscription, event: &Event, attempt: Attempt) -> AttemptView {
     let mut headers = vec![
         header("content-type", "application/json"),
@@ -146,6 +149,7 @@ pub(super) fn attempt_view(sub: &Subscription, event: &Event, attempt: Attempt) 
             url: sub.callback_url.as_str().to_owned(),
             headers,
             body_size: attempt.body_size,
+            changed_since: sub.updated_at > attempt.started_at,
         },
         response,
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::body::Json as JsonBody;
+use super::caller::Caller;
 use super::listing::Page;
 use super::problem::Problem;
 use super::query::RawQuery;
@@ -18,7 +19,7 @@ use super::segments::Segments;
 use super::state::Admin;
 use crate::model::{Catalogue, EventMask, Seq, Status, Subscription, UnixMillis};
 use crate::recover::{Job, JobId, RATE_DEFAULT, RATE_MAX, Scope, Which};
-use crate::registry::FieldError;
+use crate::registry::{Action, FieldError};
 
 /// A dry run ends before the request that asked for it does.
 const COUNT_WITHIN: Duration = Duration::from_secs(25);
@@ -131,6 +132,7 @@ fn read(
 
 pub async fn recover(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
@@ -147,7 +149,7 @@ pub async fn recover(
     if sub.status != Status::Active {
         return Err(inactive());
     }
-    let job = admin.jobs.start(scope).await?;
+    let job = admin.jobs.start(scope, caller.notes(&sub, Action::JobCreate)).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(view(&job))).into_response())
 }
 
@@ -186,8 +188,19 @@ pub async fn show(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Res
     Ok(axum::Json(view(&job)).into_response())
 }
 
-pub async fn cancel(State(admin): State<Arc<Admin>>, path: Segments) -> Result<Response, Problem> {
+pub async fn cancel(
+    State(admin): State<Arc<Admin>>,
+    caller: Caller,
+    path: Segments,
+) -> Result<Response, Problem> {
     let account = path.account(&admin)?;
-    let job = admin.jobs.cancel(account.key, job_id(&path)?).await?.ok_or_else(Problem::not_found)?;
+    let job = admin.jobs.get(account.key, job_id(&path)?).ok_or_else(Problem::not_found)?;
+    let sub = admin.registry().subscription(job.scope.subscription).cloned();
+    // Of one whose subscription is gone there is nothing more to be sent, and nothing to be noted.
+    if let Some(sub) = sub {
+        let note = caller.notes(&sub, Action::JobCancel);
+        let job = admin.jobs.cancel(account.key, job.id, note).await?.ok_or_else(Problem::not_found)?;
+        return Ok(axum::Json(view(&job)).into_response());
+    }
     Ok(axum::Json(view(&job)).into_response())
 }

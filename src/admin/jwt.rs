@@ -36,8 +36,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum JwtError {
-    #[error("jwt: the file {} cannot be read", .path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    #[error("jwt.{key}: {} cannot be read", .path.display())]
+    File { key: &'static str, path: PathBuf, source: std::io::Error },
     #[error("jwt.key_file: {} must hold a public key as PEM, or a secret of {SECRET_LEN_MIN} visible characters or more on one line", .path.display())]
     Key { path: PathBuf },
     #[error("jwt.jwks_file: {} must hold a JSON Web Key Set of 1 to {KEYS_MAX} keys that can be used", .path.display())]
@@ -163,20 +163,21 @@ impl JwtFiles {
     fn read(&self) -> Result<Vec<Key>, JwtError> {
         let mut keys = Vec::new();
         if let Some(path) = &self.key {
-            let key = key_of(&bytes_of(path)?).ok_or_else(|| JwtError::Key { path: path.clone() })?;
+            let key =
+                key_of(&bytes_of("key_file", path)?).ok_or_else(|| JwtError::Key { path: path.clone() })?;
             keys.push(Key { id: None, algorithm: None, decoding: key });
         }
         if let Some(path) = &self.set {
-            let set = set_of(&bytes_of(path)?).filter(|set| (1..=KEYS_MAX).contains(&set.len()));
+            let set = set_of(&bytes_of("jwks_file", path)?).filter(|set| (1..=KEYS_MAX).contains(&set.len()));
             keys.extend(set.ok_or_else(|| JwtError::Set { path: path.clone() })?);
         }
         Ok(keys)
     }
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, JwtError> {
+fn bytes_of(key: &'static str, path: &Path) -> Result<Vec<u8>, JwtError> {
     use std::io::Read as _;
-    let failed = |source| JwtError::File { path: path.to_owned(), source };
+    let failed = |source| JwtError::File { key, path: path.to_owned(), source };
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(FILE_LEN_MAX).read_to_end(&mut bytes))

@@ -20,6 +20,7 @@ mod deliveries;
 mod delivery_search;
 mod event_types;
 mod events;
+mod filters;
 mod idempotency;
 mod jobs;
 mod jwt;

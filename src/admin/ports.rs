@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::log::listing::{Lasts, Place, Standing};
+pub use crate::model::BreakerState;
 use crate::model::{
     AccountKey, Attempt, Event, EventId, EventMask, Outcome, Refused, Rollup, Seq, Subscription,
     SubscriptionKey, UnixMillis,
@@ -117,12 +118,18 @@ pub enum JobError {
 
 /// Recover jobs. What changes is durable when it resolves.
 pub trait Jobs: Send + Sync + 'static {
-    fn start(&self, scope: Scope) -> BoxFuture<'_, Result<Job, JobError>>;
+    /// `note`: for the audit trail, written with it.
+    fn start(&self, scope: Scope, note: Asked) -> BoxFuture<'_, Result<Job, JobError>>;
     /// An account's jobs, newest first.
     fn of(&self, account: AccountKey) -> Vec<Job>;
     fn get(&self, account: AccountKey, id: JobId) -> Option<Job>;
-    /// Nothing more of it is handed over; one that is over stays as it is.
-    fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>>;
+    /// Nothing more of it is handed over; one that is over stays as it is, and is not noted.
+    fn cancel(
+        &self,
+        account: AccountKey,
+        id: JobId,
+        note: Asked,
+    ) -> BoxFuture<'_, Result<Option<Job>, JobError>>;
 }
 
 /// Makes copies of the store for backups. Blocks, and is called on a blocking pool.
@@ -190,25 +197,6 @@ impl HealthState {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BreakerState {
-    #[default]
-    Closed,
-    Open,
-    HalfOpen,
-}
-
-impl BreakerState {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
 /// How a subscription does. The default is that of one that nothing has happened to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -221,6 +209,8 @@ pub struct Health {
     pub pending: u64,
     pub oldest_pending_at: Option<UnixMillis>,
     pub breaker: BreakerState,
+    /// When an open one lets a request through, as far as it is known.
+    pub next_probe_at: Option<UnixMillis>,
 }
 
 /// Knows how subscriptions do. Answers from memory.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::{Json as JsonBody, OptionalJson};
+use super::caller::Caller;
 use super::deliveries::attempt_view;
 use super::ports::Again;
 use super::problem::Problem;
@@ -25,7 +26,7 @@ use crate::model::{
     Attempt, Catalogue, Disposition, Event, EventId, EventType, Outcome, Seq, Status, Subscription, Trigger,
     UnixMillis,
 };
-use crate::registry::FieldError;
+use crate::registry::{Action, FieldError};
 use crate::rt;
 
 /// A test event has the subscription's deadline, but ends before the request that asked for it does.
@@ -111,6 +112,7 @@ fn attempt(event: &Event, outcome: Outcome) -> Attempt {
 
 pub async fn test(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     OptionalJson(body): OptionalJson,
 ) -> Result<Response, Problem> {
@@ -120,6 +122,7 @@ pub async fn test(
         .ok_or_else(|| Problem::internal("the sample makes no event"))?;
     let event = Arc::new(event);
     let timeout = sub.delivery.timeout.min(TEST_TIMEOUT_MAX);
+    admin.note(&caller, &sub, Action::SubscriptionTest).await?;
     let outcome = admin.replays.test(Arc::clone(&sub), Arc::clone(&event), timeout).await?;
     let attempt = attempt(&event, outcome);
     Ok(axum::Json(attempt_view(&sub, &event, attempt)).into_response())
@@ -141,6 +144,7 @@ struct ResendView {
 
 pub async fn resend(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     path: Segments,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
@@ -154,6 +158,7 @@ pub async fn resend(
     let account = sub.account;
     let event = admin.query(move |log| log.event(account, &id)).await?;
     let event = event.ok_or_else(gone)?;
+    admin.note(&caller, &sub, Action::SubscriptionResend).await?;
     match admin.replays.resend(sub.key, event.seq).await? {
         Again::Due | Again::UnderWay => {
             let view = ResendView {

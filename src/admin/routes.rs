@@ -14,8 +14,8 @@ use super::auth::Need;
 use super::problem::Problem;
 use super::state::Admin;
 use super::{
-    accounts, audit, auth, charts, checkpoint, console, deliveries, event_types, events, idempotency, jobs,
-    openapi, overview, probes, replay, session, stream, subscriptions, tokens,
+    accounts, audit, auth, charts, checkpoint, console, deliveries, event_types, events, filters,
+    idempotency, jobs, openapi, overview, probes, replay, session, stream, subscriptions, tokens,
 };
 use crate::registry::access::Right;
 
@@ -58,6 +58,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
             &format!("{account}/subscriptions"),
             read_gated(get(subscriptions::list)).merge(manage_gated(post(subscriptions::create))),
         )
+        .route(&format!("{account}/subscriptions:test-filter"), read_gated(post(filters::test)))
         .route(
             subscription,
             read_gated(get(subscriptions::show))

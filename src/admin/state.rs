@@ -17,7 +17,7 @@ use super::ports::{Changes, Checkpoints, Healths, Jobs, Queries, QueryError, Rep
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::session::Sessions;
-use crate::model::{Catalogue, UnixMillis};
+use crate::model::{Catalogue, Subscription, UnixMillis};
 use crate::registry::access::Principal;
 use crate::registry::{Action, Asked, Change, Changed, Note, Origin, Registry, Target, TargetKind};
 use crate::telemetry::Telemetry;
@@ -60,8 +60,13 @@ impl Admin {
 
     /// Makes a change in the name of who asks.
     pub async fn change(&self, caller: &Caller, change: Change) -> Result<Changed, Problem> {
-        let origin = Origin { actor: caller.actor.clone(), remember: None };
-        Ok(self.changes.change(Asked { change, origin }).await?)
+        Ok(self.changes.change(caller.asks(change)).await?)
+    }
+
+    /// Notes what somebody does to a subscription, before it is done.
+    pub async fn note(&self, caller: &Caller, sub: &Subscription, action: Action) -> Result<(), Problem> {
+        self.changes.change(caller.notes(sub, action)).await?;
+        Ok(())
     }
 
     /// Makes a change that creates something, and answers it. Where the request has an

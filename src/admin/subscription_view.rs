@@ -1,6 +1,7 @@
 //! A subscription as the API shows it (contract §5). Header values are masked, secrets never in it.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::certificate::CertificateView;
 use super::ports::Health;
@@ -21,8 +22,7 @@ pub struct SubscriptionView {
     disabled_reason: Option<&'static str>,
     delivery: DeliveryView,
     client_certificate: Option<CertificateView>,
-    /// Filters come with a later version; clients may rely on the field.
-    filter: Option<()>,
+    filter: Option<Value>,
     health: HealthView,
     created_at: String,
     updated_at: String,
@@ -55,6 +55,7 @@ struct HealthView {
     pending: u64,
     oldest_pending_at: Option<String>,
     breaker: &'static str,
+    next_probe_at: Option<String>,
 }
 
 /// The custom headers with their values masked.
@@ -83,7 +84,7 @@ impl SubscriptionView {
                 signature: sub.delivery.signature.word(),
             },
             client_certificate: sub.client_identity.as_deref().map(CertificateView::new),
-            filter: None,
+            filter: sub.filter.as_deref().map(|filter| filter.given().clone()),
             health: HealthView {
                 state: health.state.as_str(),
                 last_success_at: health.last_success_at.map(UnixMillis::to_rfc3339),
@@ -91,6 +92,7 @@ impl SubscriptionView {
                 pending: health.pending,
                 oldest_pending_at: health.oldest_pending_at.map(UnixMillis::to_rfc3339),
                 breaker: health.breaker.as_str(),
+                next_probe_at: health.next_probe_at.map(UnixMillis::to_rfc3339),
             },
             created_at: sub.created_at.to_rfc3339(),
             updated_at: sub.updated_at.to_rfc3339(),

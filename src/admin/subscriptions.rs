@@ -19,7 +19,7 @@ use super::state::Admin;
 use super::subscription_view::SubscriptionView;
 use crate::model::{ClientIdentity, SignatureScheme, Subscription, SubscriptionId, UnixMillis};
 use crate::registry::{
-    Action, Change, ChangeError, Changed, Draft, Field, Patch, note_of, parse_overlap, secret_text,
+    Action, Change, ChangeError, Changed, Draft, Field, Patch, parse_overlap, secret_text,
 };
 use crate::send::ed25519::KeyPair;
 use crate::send::tls::{IdentityError, check_identity};
@@ -156,7 +156,7 @@ pub async fn secret(
 ) -> Result<Made, Problem> {
     let sub = path.subscription(&admin)?;
     // First the note, then the secret: nobody sees it unnoted.
-    admin.change(&caller, Change::Note(note_of(&sub, Action::SecretReveal, Vec::new()))).await?;
+    admin.note(&caller, &sub, Action::SecretReveal).await?;
     Ok(shown_secret(&admin, &sub))
 }
 

@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod bench;
 mod deliveries;
+mod filters;
 mod idempotency;
 mod jwt;
 mod limits;

@@ -1,12 +1,15 @@
 //! `postrider check-config`, and how every command comes by the configuration.
+//!
+//! It also reads the files that the configuration names, which only a start needs; other commands do not.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Done, Failure, print};
+use super::{Done, Failure, in_one_line, print};
 use crate::config::Config;
+use crate::server;
 
 /// What is read where no file is named and this one is there.
 const DEFAULT_FILE: &str = "config.toml";
@@ -46,6 +49,11 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 pub(super) fn run(file: Option<&Path>) -> Done {
-    print(&load(file)?.to_toml())?;
+    let config = load(file)?;
+    let wrong = server::check_files(&config);
+    if !wrong.is_empty() {
+        return Err(Failure::lines(wrong.iter().map(|error| in_one_line(error))));
+    }
+    print(&config.to_toml())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -171,19 +171,23 @@ impl Failure {
 }
 
 impl<E: Error> From<E> for Failure {
-    /// One line: the error and what caused it.
     fn from(error: E) -> Self {
-        let mut line = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !line.contains(&text) {
-                line = format!("{line}: {text}");
-            }
-            source = cause.source();
-        }
-        Self::new(line)
+        Self::new(in_one_line(&error))
     }
+}
+
+/// The error and what caused it.
+fn in_one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = cause.source();
+    }
+    line
 }
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no failure.

@@ -3,6 +3,7 @@
 //! A change is made to what was read just before (`If-Match`), so that it never undoes somebody else's.
 
 mod fields;
+mod filter;
 mod show;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use self::fields::Fields;
+use self::filter::TestFilter;
 use self::show::{Subscription, print_secret};
 use super::api::{Answer, ApiArgs, Session};
 use super::deliveries::Attempt;
@@ -87,6 +89,8 @@ enum Command {
         #[arg(long = "type", value_name = "TYPE")]
         event_type: Option<String>,
     },
+    /// Say whether an event, or a type's sample, would pass a payload filter; nothing is sent or saved
+    TestFilter(Box<TestFilter>),
     /// Show the secret that its deliveries are signed with
     Secret {
         /// Its id
@@ -116,6 +120,7 @@ pub(super) fn run(args: &SubscriptionsArgs) -> Done {
         Command::Update { id, fields } => update(&session, id, fields)?,
         Command::Delete { id, yes } => return delete(&session, id, *yes),
         Command::Test { id, event_type } => return test(&session, id, event_type.as_deref()),
+        Command::TestFilter(asked) => return filter::test(&session, asked),
         Command::Secret { id } => {
             let answer = session.get(&["subscriptions", id, "secret"]).send()?;
             print_secret(&session, &answer)?;

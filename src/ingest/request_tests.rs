@@ -248,3 +248,14 @@ fn a_confined_sender_writes_its_own_account_only() {
     let items = parse(&head("application/json"), body.as_bytes(), &context).unwrap();
     assert_eq!(codes(&items), [None, Some(Code::ForbiddenAccount)]);
 }
+
+/// Otherwise whoever writes events could tell an Account Owner that a delivery died.
+#[test]
+fn operational_types_are_the_engines_own() {
+    let catalogue = crate::model::Catalogue::builtin();
+    for name in ["postrider.delivery.dead", "postrider.subscription.disabled"] {
+        assert!(catalogue.resolve(name).is_some(), "{name} can be asked for");
+        assert!(Types::resolve(&catalogue, name).is_none(), "{name} cannot be sent");
+    }
+    assert!(Types::resolve(&catalogue, "device.registered").is_some());
+}

@@ -29,8 +29,13 @@ pub enum Request {
     Settle(Settlement),
     /// A worker that reads from the log has taken in everything up to and including `position`.
     CaughtUp { worker: usize, position: Seq },
-    /// Rows of recover jobs. Answered after the fsync.
-    Jobs { put: Vec<Job>, delete: Vec<JobId>, reply: oneshot::Sender<Result<(), Refused>> },
+    /// Rows of recover jobs, and what the audit trail says of it. Answered after the fsync.
+    Jobs {
+        put: Vec<Job>,
+        delete: Vec<JobId>,
+        note: Option<Asked>,
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
     /// Write what is waiting, make it durable, answer, and take nothing more.
     Stop { reply: oneshot::Sender<()> },
 }
@@ -92,11 +97,18 @@ pub struct AskedAgain {
     /// At most [`PAGE_EVENTS_MAX`].
     pub seqs: Vec<Seq>,
     pub trigger: Trigger,
-    pub reply: oneshot::Sender<Answered>,
+    pub reply: oneshot::Sender<Result<Answered, ReplayRefused>>,
 }
 
 /// What was done about each delivery; `None` where the subscription is not this worker's.
 pub type Answered = Option<Vec<(Seq, Again)>>;
+
+/// Why deliveries were not made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayRefused {
+    /// Too many requests wait.
+    Busy,
+}
 
 /// A test event. The reply is dropped where the worker stops.
 pub struct TestSend {

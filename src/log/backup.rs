@@ -10,11 +10,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::StoreError;
+use super::guard::{OWNER_ONLY, StoreError, make_directory, sync_directory};
 use super::store::Store;
 use crate::model::Seq;
 
@@ -95,7 +96,7 @@ fn write_error(path: &Path) -> impl Fn(io::Error) -> BackupError {
 /// # Errors
 /// [`BackupError::NotEmpty`]; IO.
 pub fn make_empty(path: &Path, allowed: &[&str]) -> Result<(), BackupError> {
-    fs::create_dir_all(path).map_err(write_error(path))?;
+    make_directory(path).map_err(write_error(path))?;
     for entry in fs::read_dir(path).map_err(read_error(path))? {
         let name = entry.map_err(read_error(path))?.file_name();
         if !allowed.iter().any(|allowed| *allowed == name) {
@@ -152,6 +153,8 @@ pub fn add_file(
 pub fn finish(list: &List, to: &Path) -> Result<(), BackupError> {
     let path = to.join(LIST);
     let part = to.join(format!("{LIST}.part"));
+    // Everything else has its name before the list has.
+    sync(to)?;
     let text = serde_json::to_vec_pretty(list)
         .map_err(|source| BackupError::BadList { path: path.clone(), source })?;
     let mut file = create(&part)?;
@@ -207,6 +210,8 @@ pub fn restore(
         let _ = fs::remove_dir_all(&part);
         return restored;
     }
+    // What stands beside the store has its name before the store has.
+    sync(to)?;
     let store = to.join(name);
     fs::rename(&part, &store).map_err(write_error(&store))?;
     sync(to)
@@ -218,7 +223,7 @@ fn copy_all(
     (name, part): (&str, &Path),
     copied: &mut dyn FnMut(u64),
 ) -> Result<(), BackupError> {
-    fs::create_dir(part).map_err(write_error(part))?;
+    fs::DirBuilder::new().mode(OWNER_ONLY).create(part).map_err(write_error(part))?;
     // The store first: what stands beside it is not there either where the store is not well.
     let (store, beside): (Vec<_>, Vec<_>) =
         list.files.iter().partition(|entry| Path::new(&entry.path).starts_with(name));
@@ -237,7 +242,6 @@ fn copy_all(
 }
 
 fn create(path: &Path) -> Result<File, BackupError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(write_error(path))
 }
 
@@ -264,7 +268,7 @@ fn copy(from: &Path, to: &Path, copied: &mut dyn FnMut(u64)) -> Result<(u64, u32
 }
 
 fn sync(directory: &Path) -> Result<(), BackupError> {
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(write_error(directory))
+    sync_directory(directory).map_err(write_error(directory))
 }
 
 impl Store {
@@ -284,6 +288,9 @@ impl Store {
         let path = self.checkpoint_path();
         let head = self.head();
         self.with(|db| db.checkpoint(&path))?;
+        // Its files are the store's own.
+        let owner_only = fs::Permissions::from_mode(OWNER_ONLY);
+        fs::set_permissions(&path, owner_only).map_err(|error| StoreError::Io(error.to_string()))?;
         let path = fs::canonicalize(&path).map_err(|error| StoreError::Io(error.to_string()))?;
         Ok((path, head))
     }
@@ -293,10 +300,25 @@ impl Store {
     /// # Errors
     /// IO.
     pub fn drop_checkpoint(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(self.checkpoint_path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Io(error.to_string())),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        drop_directory(&self.checkpoint_path())
+    }
+
+    /// The same for what an earlier process has left, finished or not. While one is being made there is
+    /// another of these.
+    ///
+    /// # Errors
+    /// IO.
+    pub fn drop_earlier_checkpoints(&self) -> Result<(), StoreError> {
+        // As RocksDB calls one until it is whole.
+        drop_directory(&self.checkpoint_path().with_extension("tmp"))?;
+        self.drop_checkpoint()
+    }
+}
+
+fn drop_directory(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Io(error.to_string())),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

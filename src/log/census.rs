@@ -103,8 +103,7 @@ impl Writer {
             self.tell_waiting();
             let census = Arc::new(std::mem::take(&mut self.census.heads));
             for worker in &mut self.workers {
-                worker.outbox.input(Input::Census(Arc::clone(&census)));
-                worker.touched = true;
+                worker.tell(Input::Census(Arc::clone(&census)));
             }
         }
     }

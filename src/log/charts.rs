@@ -53,4 +53,10 @@ impl Store {
     pub fn rolled_up(&self) -> Rollup {
         self.rollups().total()
     }
+
+    /// Attempts since the start that no chart shows.
+    #[must_use]
+    pub fn left_out_of_charts(&self) -> u64 {
+        self.rollups().left_out()
+    }
 }

@@ -2,9 +2,13 @@
 //!
 //! This asks the file system what RocksDB's error texts would only hint at: who holds the directory, is
 //! it a directory at all, may it be written, is there room. So nothing is recognised by its text.
+//!
+//! RocksDB syncs the names inside its directory. That the directory itself has a name after a power cut is
+//! for those who make it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, statvfs};
@@ -87,6 +91,50 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     statvfs(path).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// The mode of directories that hold events: what is in them is not sealed.
+pub const OWNER_ONLY: u32 = 0o700;
+
+/// Makes a directory, and those above it, so that it is there after a power cut too.
+///
+/// # Errors
+/// IO.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    make(path, 0o777)
+}
+
+/// The same for its owner only; those above it are for whoever the system says.
+///
+/// # Errors
+/// IO.
+pub fn make_private_directory(path: &Path) -> io::Result<()> {
+    make(path, OWNER_ONLY)
+}
+
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    if path.is_dir() {
+        // Whoever made it may have died before this. What is above may not be ours to open.
+        let _ = sync_directory(above);
+        return Ok(());
+    }
+    if !above.exists() {
+        make_directory(above)?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync_directory(above)
+}
+
+/// Makes durable which names are in a directory, and what they name.
+///
+/// # Errors
+/// IO.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
 /// Holds the directory for this process for as long as it lives.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -94,7 +142,7 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Makes the directory where it is missing and takes it.
+    /// Makes the directory where it is missing, for its owner only, and takes it.
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::NotADirectory`], [`StoreError::Permission`], or another IO error.
@@ -111,7 +159,7 @@ impl DirectoryLock {
         if path.exists() && !path.is_dir() {
             return Err(StoreError::NotADirectory(path.to_owned()));
         }
-        fs::create_dir_all(path).map_err(|error| match error.kind() {
+        make_private_directory(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 StoreError::NotADirectory(path.to_owned())
             }
@@ -131,5 +179,24 @@ impl DirectoryLock {
             }
         })?;
         Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn made_for_its_owner_only_and_left_as_it_is_where_it_is_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("store");
+        let mode = || fs::metadata(&path).expect("is there").permissions().mode() & 0o777;
+        drop(DirectoryLock::take(&path).expect("is made"));
+        assert_eq!(mode(), OWNER_ONLY);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).expect("is set");
+        drop(DirectoryLock::take(&path).expect("is taken"));
+        assert_eq!(mode(), 0o750, "somebody wanted it so");
     }
 }

@@ -33,6 +33,8 @@ mod family;
 #[cfg(feature = "engine")]
 pub mod guard;
 #[cfg(feature = "engine")]
+mod handing;
+#[cfg(feature = "engine")]
 pub mod listing;
 #[cfg(feature = "engine")]
 pub mod options;

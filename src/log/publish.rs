@@ -1,31 +1,21 @@
 //! What becomes true once it is on disk: memory follows, and workers are told.
 //!
-//! Everything here is about order. The registry and the index change before workers hear of it, a
-//! worker hears of an index before it gets a commit that was routed with it, and the head rises after
-//! the commit was handed over.
+//! Everything here is about order: the registry and the index change before workers hear of it. How they hear
+//! of it is `handing`.
 
 use std::sync::{Arc, PoisonError};
 
-use super::api::{Commit, Input, Outbox};
+use super::api::Input;
 use super::commit::Staged;
 use super::db::Family;
 use super::guard::StoreError;
+use super::handing;
 use super::rows::last_seq;
 use super::stats::LogStats;
 use super::writer::Writer;
 use crate::model::{Event, Seq};
 use crate::registry::{Changed, Plan};
 use crate::route::Index;
-
-/// One worker, as the writer sees it.
-pub(super) struct Worker {
-    pub outbox: Arc<dyn Outbox>,
-    /// Gets commits as they come. Otherwise it reads the log.
-    pub live: bool,
-    /// The newest event that it was given, or told to read.
-    pub pushed: Seq,
-    pub touched: bool,
-}
 
 /// A write that failed.
 pub(super) enum Doubt {
@@ -61,22 +51,8 @@ impl Writer {
     }
 
     pub(super) fn hand_over(&mut self, events: Vec<Arc<Event>>) {
-        let Some(last) = events.last().map(|event| event.seq) else { return };
-        let index = self.index.load();
-        let wanting = |event: &Arc<Event>| index.workers_wanting(event.account, event.type_bit, event.seq);
-        let wanted = events.iter().fold(0, |wanted, event| wanted | wanting(event));
-        let bytes = events.iter().map(|event| event.body().len()).sum();
-        let commit = Arc::new(Commit { events, index_version: index.version(), bytes });
-        for (bit, worker) in self.workers.iter_mut().enumerate() {
-            if worker.live && (wanted >> bit) & 1 == 1 {
-                worker.touched = true;
-                worker.live = worker.outbox.try_commit(&commit);
-                if worker.live {
-                    worker.pushed = last;
-                }
-            }
-        }
-        self.store.set_head(last);
+        let (index, store) = (self.index.load(), &self.store);
+        handing::hand_over(&mut self.workers, &index, events, |head| store.set_head(head));
     }
 
     /// Registry, index, workers, in this order: whoever gets a commit routed by the new index has been
@@ -106,11 +82,7 @@ impl Writer {
         let gone = changed.subscriptions.iter().filter(|change| change.after.is_none());
         self.deleted.extend(gone.filter_map(|change| change.before.as_ref().map(|sub| sub.key)));
         self.deleted.iter().for_each(|key| self.store.rollups().forget(*key));
-        let told = Arc::new(changed.clone());
-        for worker in &mut self.workers {
-            worker.outbox.input(Input::Changed { changed: Arc::clone(&told), index: Arc::clone(&index) });
-            worker.touched = true;
-        }
+        handing::tell_all(&mut self.workers, &Arc::new(changed.clone()), &index);
         changed
     }
 
@@ -128,10 +100,7 @@ impl Writer {
         let head = self.state.head;
         debug_assert!(position <= head, "a worker is at {position:?}, the log at {head:?}");
         if let Some(worker) = self.workers.get_mut(worker) {
-            worker.live = true;
-            worker.pushed = worker.pushed.max(head);
-            worker.outbox.input(Input::Live { after: head });
-            worker.touched = true;
+            worker.caught_up(head);
         }
     }
 
@@ -145,15 +114,13 @@ impl Writer {
             let mark = self.state.watermarks.entry(worker).or_default();
             *mark = settlement.watermark.max(*mark);
             if let Some(worker) = self.workers.get_mut(settlement.worker) {
-                worker.outbox.input(Input::Flushed { serial: settlement.serial });
-                worker.touched = true;
+                worker.tell(Input::Flushed { serial: settlement.serial });
             }
             for released in settlement.released {
                 let Some(subscription) = index.subscription(released.subscription) else { continue };
                 let to = index.owner(subscription);
                 if let Some(worker) = self.workers.get_mut(to) {
-                    worker.outbox.input(Input::Adopt(released));
-                    worker.touched = true;
+                    worker.tell(Input::Adopt(released));
                 }
             }
             for ((subscription, attempt), accepted_at) in settlement.attempts.iter().zip(&settlement.accepted)
@@ -190,9 +157,6 @@ impl Writer {
     }
 
     pub(super) fn wake(&mut self) {
-        for worker in self.workers.iter_mut().filter(|worker| worker.touched) {
-            worker.touched = false;
-            worker.outbox.wake();
-        }
+        handing::wake(&mut self.workers);
     }
 }

@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use super::api::Refused;
+use super::commit::put_registry_rows;
 use super::db::{Batch, Cursor, Db, Family};
 use super::guard::StoreError;
 use super::key::{Key, KeyRange};
 use super::listing::seqs_between;
+use super::publish::Doubt;
 use super::record::{decode, encode};
 use super::rows::{EventLoader, report_damage, walk_account};
 use super::store::Store;
@@ -15,6 +17,7 @@ use crate::model::{
     AccountKey, Attempt, Payload, Seq, Subscription, SubscriptionKey, Trigger, TypeBit, UnixMillis,
 };
 use crate::recover::{Job, JobId, Scope, Which};
+use crate::registry::{Asked, Plan};
 
 /// Places that one look for deliveries sees, at most.
 const LOOKED_MAX: usize = 2048;
@@ -28,14 +31,34 @@ pub struct Candidates {
 }
 
 impl Writer {
-    /// Rows of jobs, durable when this returns.
-    pub(super) fn commit_jobs(&mut self, put: &[Job], delete: &[JobId]) -> Result<(), Refused> {
+    /// Rows of jobs and a line of the audit trail, in one piece and durable when this returns.
+    pub(super) fn commit_jobs(
+        &mut self,
+        put: &[Job],
+        delete: &[JobId],
+        note: Option<Asked>,
+    ) -> Result<(), Refused> {
         if self.failed.is_some() {
             return Err(Refused::Store("an earlier write failed".to_owned()));
         }
-        self.write(true, |batch| put_jobs(batch, put, delete))
-            .map(|_| ())
-            .map_err(|error| Refused::Store(error.to_string()))
+        let now = (self.options.clock)().wall;
+        let plan = note.map(|note| self.plan(note, now)).transpose();
+        let plan = plan.map_err(|error| Refused::Store(error.to_string()))?;
+        let written = self.write(true, |batch| {
+            put_registry_rows(batch, plan.as_ref().map_or(&[], Plan::rows));
+            put_jobs(batch, put, delete)
+        });
+        match (written, plan) {
+            (Ok(_), Some(plan)) => drop(self.install_change(plan)),
+            (Ok(_), None) => {}
+            (Err(error), plan) => {
+                if let Some(plan) = plan {
+                    self.failed = Some(Doubt::Change(Box::new((plan, None))));
+                }
+                return Err(Refused::Store(error.to_string()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -171,17 +194,17 @@ impl Store {
         scope: &Scope,
         seqs: &mut Vec<Seq>,
     ) -> Result<(), StoreError> {
-        let (Some(types), Some(first), Some(last)) = (scope.types, seqs.first(), seqs.last()) else {
-            return Ok(());
-        };
-        let (mut kept, mut rest) = (Vec::new(), seqs.iter().copied().peekable());
-        walk_account(db, self.stats(), account, (*first, *last), |seq, bit| {
-            while rest.next_if(|asked| *asked < seq).is_some() {}
-            if rest.next_if_eq(&seq).is_some() && types.contains(bit) {
-                kept.push(seq);
-            }
-            true
-        })?;
+        let Some(types) = scope.types else { return Ok(()) };
+        let mut kept = Vec::new();
+        // One by one: what lies between two of them may be the whole log.
+        for seq in std::mem::take(seqs) {
+            walk_account(db, self.stats(), account, (seq, seq), |_, bit| {
+                if types.contains(bit) {
+                    kept.push(seq);
+                }
+                false
+            })?;
+        }
         *seqs = kept;
         Ok(())
     }

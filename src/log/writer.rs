@@ -22,17 +22,18 @@ use super::census::Counting;
 use super::commit::{Append, put_registry_rows};
 use super::db::{Batch, Family};
 use super::guard::StoreError;
+use super::handing::Worker;
 use super::key::Key;
 use super::options::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, LogOptions, REQUESTS_MAX};
-use super::publish::{Doubt, Worker};
+use super::publish::Doubt;
 use super::record::encode;
 use super::recovery::LogState;
 use super::sealing::Sealing;
 use super::settling::{delete_failing, delete_retries, delete_subscription, put_settlement, put_watermark};
 use super::stats::{CommitMeasure, LogStats, Observer};
 use super::store::Store;
-use crate::model::{Mono, Seq, SubscriptionKey};
-use crate::registry::{Asked, ChangeError, Changed, Registry};
+use crate::model::{Mono, SubscriptionKey, UnixMillis};
+use crate::registry::{Asked, ChangeError, Changed, Plan, Registry};
 use crate::route::Index;
 use crate::rt;
 use crate::settle::{RetryKey, Settlement};
@@ -131,7 +132,6 @@ struct Burst {
 
 impl Writer {
     fn new(parts: WriterParts, queue: Receiver<Request>) -> Self {
-        let worker = |outbox| Worker { outbox, live: false, pushed: Seq(0), touched: false };
         Self {
             stats: Arc::clone(parts.store.stats()),
             store: parts.store,
@@ -139,7 +139,7 @@ impl Writer {
             options: parts.options,
             registry: parts.registry,
             index: parts.index,
-            workers: parts.outboxes.into_iter().map(worker).collect(),
+            workers: parts.outboxes.into_iter().map(Worker::new).collect(),
             observer: parts.observer,
             queue,
             pending: Vec::new(),
@@ -218,9 +218,9 @@ impl Writer {
                 }
                 Request::Settle(settlement) => self.pending.push(settlement),
                 Request::CaughtUp { worker, position } => self.caught_up(worker, position),
-                Request::Jobs { put, delete, reply } => {
+                Request::Jobs { put, delete, note, reply } => {
                     // Who asked may have gone.
-                    let _ = reply.send(self.commit_jobs(&put, &delete));
+                    let _ = reply.send(self.commit_jobs(&put, &delete, note));
                 }
                 Request::Stop { reply } => burst.stop = Some(reply),
             }
@@ -299,11 +299,7 @@ impl Writer {
             return Err(refused.into());
         }
         let now = (self.options.clock)();
-        let plan = {
-            let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
-            let next = self.state.head.next();
-            registry.plan(asked, next, self.store.floor(), now.wall, rt::random::bytes())?
-        };
+        let plan = self.plan(asked, now.wall)?;
         let staged = self.stage_event(plan.event(), now.wall);
         if !plan.rows().is_empty()
             && let Err(error) = self.write(true, |batch| {
@@ -316,6 +312,11 @@ impl Writer {
             return Err(Refused::Store(error.to_string()).into());
         }
         Ok(self.install_announced(plan, staged))
+    }
+
+    pub(super) fn plan(&self, asked: Asked, now: UnixMillis) -> Result<Plan, ChangeError> {
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        registry.plan(asked, self.state.head.next(), self.store.floor(), now, rt::random::bytes())
     }
 
     /// Writes what is pending and what `add` adds, in one piece. Gives the time of the write-ahead log.

@@ -151,6 +151,15 @@ proptest! {
     }
 
     #[test]
+    fn kept_as_text_it_is_the_same(number in any::<f64>().prop_filter("JSON has no other", |it| it.is_finite())) {
+        let given = json!({"path": "data", "gt": number});
+        let filter = Filter::parse(&given, "filter").expect("good");
+        let read: Value = serde_json::from_str(filter.as_str()).expect("JSON");
+        prop_assert_eq!(&read, &given);
+        prop_assert_eq!(Filter::parse(&read, "filter").expect("good"), filter);
+    }
+
+    #[test]
     fn reads_anything_without_panic(text in r#"[{}\[\]":,a-z0-9. ]{0,64}"#) {
         if let Ok(value) = serde_json::from_str::<Value>(&text) {
             let _ = Filter::parse(&value, "filter").map(|filter| filter.matches(&value));

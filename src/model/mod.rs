@@ -3,6 +3,7 @@
 //! A type that exists is valid: parsing happens in constructors, and nothing downstream checks again.
 //! Deliberately absent: behaviour that decides (that lives in `route`, `schedule`, `settle`), IO and clocks.
 
+pub mod breaker;
 pub mod bucket;
 pub mod catalogue;
 pub mod epoch;
@@ -24,6 +25,7 @@ pub mod subscription;
 pub mod time;
 pub mod url;
 
+pub use breaker::BreakerState;
 pub use catalogue::{Catalogue, CustomType, EventType};
 pub use epoch::Epoch;
 pub use event::{Event, NewEvent, Seq};

@@ -180,7 +180,7 @@ fn request_target(written: &str) -> Box<str> {
 
 /// Whether a name is one that hosts have. The standard also takes most punctuation and empty labels, for
 /// which every resolver has a meaning of its own. The last dot may have nothing behind it.
-fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
     labels.all(|label| !label.is_empty() && label.bytes().all(is_letter))

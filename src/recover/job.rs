@@ -131,6 +131,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_job_ends_once() {
+        let scope = Scope {
+            account: AccountKey(1),
+            subscription: SubscriptionKey(1),
+            subscription_id: SubscriptionId::parse("sub_1").expect("valid"),
+            which: Which::All,
+            since: UnixMillis(0),
+            until: UnixMillis(9),
+            types: None,
+            rate: 1,
+        };
+        let mut job = Job::new(JobId(1), scope, Seq(9), UnixMillis(0));
+        job.finish(JobStatus::Cancelled, UnixMillis(3));
+        job.finish(JobStatus::Succeeded, UnixMillis(4));
+        assert_eq!((job.status, job.finished_at), (JobStatus::Cancelled, Some(UnixMillis(3))));
+    }
+
+    #[test]
     fn ids_are_read_as_they_are_written() {
         for id in [0, 1, 77, u64::MAX] {
             assert_eq!(JobId::parse(&JobId(id).text()), Some(JobId(id)));

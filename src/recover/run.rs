@@ -11,8 +11,9 @@ use crate::model::{Mono, Seq, UnixMillis};
 pub const OUTSTANDING_MAX: usize = 512;
 /// Deliveries handed over at once.
 pub const BATCH_MAX: usize = 128;
-/// What a rate may save up.
+/// What a rate may save up, at least; and at most, where the turns of a job are further apart.
 const BURST: Duration = Duration::from_millis(100);
+const BURST_MAX: Duration = Duration::from_secs(1);
 
 /// One job's progress in memory.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub struct Run {
     outstanding: BTreeSet<Seq>,
     /// When the next delivery may be handed over.
     free_at: Mono,
+    /// When it was asked last how many that may be.
+    asked_at: Option<Mono>,
+    /// What may be saved up now.
+    burst: Duration,
     /// Everything was handed over.
     exhausted: bool,
     /// The row is behind what is known here.
@@ -31,7 +36,15 @@ impl Run {
     #[must_use]
     pub fn new(job: Job) -> Self {
         let outstanding = job.outstanding.iter().copied().collect();
-        Self { job, outstanding, free_at: Mono(0), exhausted: false, changed: false }
+        Self {
+            job,
+            outstanding,
+            free_at: Mono(0),
+            asked_at: None,
+            burst: BURST,
+            exhausted: false,
+            changed: false,
+        }
     }
 
     /// What there is to do is counted.
@@ -41,13 +54,15 @@ impl Run {
         self.changed = true;
     }
 
-    /// How many deliveries may be handed over now.
-    #[must_use]
-    pub fn allowance(&self, now: Mono) -> usize {
+    /// How many deliveries may be handed over now. Asked once in each turn: what accrues from one to the
+    /// next is not lost where there are many jobs.
+    pub fn allowance(&mut self, now: Mono) -> usize {
         if self.exhausted || self.job.status != JobStatus::Running {
             return 0;
         }
-        let saved = now.since(self.free_at).min(BURST).as_secs_f64() * f64::from(self.job.scope.rate);
+        let since_last = self.asked_at.replace(now).map_or(Duration::ZERO, |last| now.since(last));
+        self.burst = since_last.clamp(BURST, BURST_MAX);
+        let saved = now.since(self.free_at).min(self.burst).as_secs_f64() * f64::from(self.job.scope.rate);
         let by_rate = if now < self.free_at { 0 } else { 1 + whole(saved) };
         by_rate.min(OUTSTANDING_MAX.saturating_sub(self.outstanding.len())).min(BATCH_MAX)
     }
@@ -55,7 +70,7 @@ impl Run {
     /// These go out now; everything below `next` is dealt with then. `None`: there is nothing left.
     pub fn hand_over(&mut self, now: Mono, seqs: &[Seq], next: Option<Seq>) {
         let rate = f64::from(self.job.scope.rate.max(1));
-        let earliest = Mono(now.0.saturating_sub(u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX)));
+        let earliest = Mono(now.0.saturating_sub(u64::try_from(self.burst.as_nanos()).unwrap_or(u64::MAX)));
         let count = u32::try_from(seqs.len()).unwrap_or(u32::MAX);
         self.free_at = self.free_at.max(earliest) + Duration::from_secs_f64(f64::from(count) / rate);
         self.outstanding.extend(seqs);
@@ -163,6 +178,30 @@ mod tests {
             }
             assert!(sent + 1 >= u64::from(rate) * 97 / 10, "{sent} in ten seconds at {rate}");
         }
+    }
+
+    #[test]
+    fn the_rate_holds_where_turns_are_far_apart() {
+        for (rate, apart) in [(50, 400), (100, 900), (7, 1000)] {
+            let mut run = run(rate);
+            let (mut sent, mut next) = (0u64, 1);
+            for millis in (0..60_000).step_by(apart) {
+                let count = run.allowance(at(millis));
+                let seqs: Vec<_> = (next..next + count as u64).map(Seq).collect();
+                next += count as u64;
+                sent += count as u64;
+                run.hand_over(at(millis), &seqs, Some(Seq(next)));
+                for seq in seqs {
+                    run.ended(seq, true);
+                }
+                assert!(sent <= 1 + u64::from(rate) * (millis + 1000) / 1000, "{sent} after {millis} ms");
+            }
+            assert!(sent >= u64::from(rate) * 57, "{sent} in a minute at {rate}, every {apart} ms");
+        }
+        // Who was not asked for a minute begins with a second's worth.
+        let mut run = run(10);
+        assert_eq!(run.allowance(at(0)), 2);
+        assert_eq!(run.allowance(at(60_000)), 11);
     }
 
     #[test]

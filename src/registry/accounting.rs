@@ -37,6 +37,11 @@ impl Registry {
         let name_of = |key| self.account(key).map(|account| account.name.clone());
         let mut notes = audit::notes(&draw.changed, name_of);
         notes.append(&mut draw.notes);
+        // It may be gone since it was named; nobody would ever take the rows of its list away.
+        let there = |key| self.account(key).is_some() || draw.changed.accounts.iter().any(|it| it.makes(key));
+        for note in &mut notes {
+            note.account = note.account.take().filter(|(key, _)| there(*key));
+        }
         let (serials, rows) = audit_row::write(&self.serials, notes, &origin.actor, at.now);
         draw.serials = serials;
         draw.rows.extend(rows);

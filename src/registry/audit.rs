@@ -2,10 +2,12 @@
 //!
 //! What is noted follows from what changed, not from what was asked for, so that no way of changing
 //! something can be forgotten, and what changes nothing leaves nothing. Of fields there are names, never
-//! values: some are secrets. An entry is written in one batch with what it tells of.
+//! values: some are secrets. An entry is written in one batch with what it tells of; what is sent by hand
+//! changes no row here, and is noted before it goes out.
 //!
 //! Deliberately absent: accounts that come into being by their first event (there is one for each, and
-//! nobody decided on it), and that a token was used (the token says so).
+//! nobody decided on it), that a token was used (the token says so), and the end of a job whose subscription
+//! was deleted (that says so too).
 
 use std::collections::HashMap;
 
@@ -39,6 +41,14 @@ pub enum Action {
     FeatureSet,
     /// Somebody signed in to the console.
     SessionBegin,
+    /// A test event was asked for.
+    SubscriptionTest,
+    /// A delivery was asked for once more.
+    SubscriptionResend,
+    JobCreate,
+    JobCancel,
+    /// It came to its end by itself.
+    JobEnd,
 }
 
 impl Word for Action {
@@ -56,6 +66,11 @@ impl Word for Action {
         (Self::AccountDelete, "account.delete", 11),
         (Self::FeatureSet, "feature.set", 12),
         (Self::SessionBegin, "session.begin", 13),
+        (Self::SubscriptionTest, "subscription.test", 14),
+        (Self::SubscriptionResend, "subscription.resend", 15),
+        (Self::JobCreate, "job.create", 16),
+        (Self::JobCancel, "job.cancel", 17),
+        (Self::JobEnd, "job.end", 18),
     ];
 }
 
@@ -220,6 +235,7 @@ fn fields(before: &Subscription, after: &Subscription) -> Vec<String> {
         ("description", before.description != after.description),
         ("status", before.status != after.status),
         ("delivery", before.delivery != after.delivery),
+        ("filter", before.filter != after.filter),
         ("clientCertificate", before.client_identity != after.client_identity),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()

@@ -111,6 +111,12 @@ pub struct AccountChange {
     pub after: Option<Arc<Account>>,
 }
 
+impl AccountChange {
+    pub(super) fn makes(&self, key: AccountKey) -> bool {
+        self.after.as_ref().is_some_and(|after| after.key == key)
+    }
+}
+
 /// `before` is `None` where it is new, `after` where it is gone. Both are the same where a patch asked
 /// for what was so already.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,7 +15,8 @@ use super::identity::{self, GivenIdentity};
 use super::selectors::Selectors;
 use super::words::Word;
 use crate::model::{
-    CallbackUrl, ClientIdentity, DeliveryOptions, OnBlocked, Ordering, SignatureScheme, Status,
+    CallbackUrl, ClientIdentity, DeliveryOptions, Filter, FilterError, OnBlocked, Ordering, SignatureScheme,
+    Status,
 };
 
 /// Characters at most in a subscription's name.
@@ -60,6 +61,14 @@ pub enum Field<T> {
 }
 
 impl<T> Field<T> {
+    /// The value that is set.
+    pub fn set(self) -> Option<T> {
+        match self {
+            Self::Absent | Self::Default => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+
     /// The value after this change.
     pub fn apply(self, present: T, default: T) -> T {
         match self {
@@ -121,6 +130,9 @@ pub struct Patch {
     pub delivery: DeliveryPatch,
     /// `Default` removes it.
     pub client_identity: Field<GivenIdentity>,
+    /// A new one takes the place of the old one whole: merging two conditions member by member, as RFC 7396
+    /// has it for objects, would make a third that nobody wrote.
+    pub filter: Field<Arc<Filter>>,
 }
 
 impl Patch {
@@ -136,9 +148,6 @@ impl Patch {
         let object = Object::of(value, "", errors)?;
         object.only(&KNOWN, &READ_ONLY, errors);
         let reset = |value: &Value| nulls && value.is_null();
-        if object.get("filter").is_some_and(|filter| !filter.is_null()) {
-            errors.add("filter", "must be null: payload filters are not supported by this version");
-        }
         Some(Self {
             name: object.get("name").and_then(|value| read_name(value, errors)),
             callback_url: object.get("callbackUrl").and_then(|value| read_url(value, errors)),
@@ -164,6 +173,12 @@ impl Patch {
                 Some(Value::Null) => Field::Default,
                 Some(value) => identity::parse(value, errors).map_or(Field::Absent, Field::Set),
             },
+            filter: match object.get("filter") {
+                None => Field::Absent,
+                // A new subscription may say that it has none.
+                Some(Value::Null) => Field::Default,
+                Some(value) => read_filter(value, errors).map_or(Field::Absent, Field::Set),
+            },
         })
     }
 }
@@ -181,6 +196,7 @@ pub struct Draft {
     /// `Absent` fields take the engine's defaults.
     pub delivery: DeliveryPatch,
     pub client_identity: Option<Arc<ClientIdentity>>,
+    pub filter: Option<Arc<Filter>>,
 }
 
 impl Draft {
@@ -214,6 +230,7 @@ impl Draft {
                 status: patch.status.unwrap_or(Status::Active),
                 delivery: patch.delivery,
                 client_identity,
+                filter: patch.filter.set(),
             })
         });
         errors.into_result(draft)
@@ -275,6 +292,18 @@ fn unknown_event(selector: &str, selectors: &dyn Selectors) -> String {
     match selectors.nearest(selector) {
         Some(near) => format!("{known}; did you mean {near:?}?"),
         None => known,
+    }
+}
+
+fn read_filter(value: &Value, errors: &mut Errors) -> Option<Arc<Filter>> {
+    match Filter::parse(value, "filter") {
+        Ok(filter) => Some(Arc::new(filter)),
+        Err(found) => {
+            for FilterError { field, message } in found {
+                errors.add(field, message);
+            }
+            None
+        }
     }
 }
 

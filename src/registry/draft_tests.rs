@@ -61,7 +61,12 @@ fn fields_one_by_one() {
     check(&json!({"headers": [{"name": "x-a", "value": "1"}]}), Ok(()));
     check(&json!({"headers": [{"name": "Host", "value": "1"}]}), Err(("headers[0].name", "connection")));
     check(&json!({"filter": null}), Ok(()));
-    check(&json!({"filter": {"a": 1}}), Err(("filter", "not supported")));
+    check(&json!({"filter": {"path": "data.floor", "gte": 3}}), Ok(()));
+    check(&json!({"filter": {"path": "data.x", "eq": 1, "a": 1}}), Err(("filter.a", "no operator")));
+    check(
+        &json!({"filter": {"and": [{"path": "data.x", "eq": []}]}}),
+        Err(("filter.and[0].eq", "must be a string")),
+    );
     check(&json!({"calbackUrl": "https://x/"}), Err(("calbackUrl", "\"callbackUrl\"")));
     check(&json!({"zzz": 1}), Err(("zzz", "known are callbackUrl")));
     check(&json!({"id": "sub_1"}), Err(("id", "set by the server")));

@@ -205,7 +205,7 @@ impl Registry {
             name: draft.name,
             callback_url: draft.callback_url,
             events: draft.events,
-            filter: None,
+            filter: draft.filter,
             headers: draft.headers,
             description: draft.description,
             status: draft.status,
@@ -281,6 +281,11 @@ impl Registry {
         after.callback_url = patch.callback_url.unwrap_or(after.callback_url);
         after.events = patch.events.unwrap_or(after.events);
         after.description = patch.description.unwrap_or(after.description);
+        after.filter = match patch.filter {
+            Field::Absent => after.filter,
+            Field::Default => None,
+            Field::Set(filter) => Some(filter),
+        };
         match patch.client_identity {
             Field::Absent => {}
             Field::Default => after.client_identity = None,

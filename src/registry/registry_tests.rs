@@ -187,6 +187,22 @@ fn masked_values_keep_what_is_stored() {
 }
 
 #[test]
+fn each_change_is_in_the_audit_trail() {
+    let mut bench = Bench::new();
+    let entries = |bench: &Bench| {
+        let (from, before) = crate::registry::audit_range();
+        bench.store.range(from..before).count()
+    };
+    let sub = bench.create("acme", &json!({}));
+    let made = entries(&bench);
+    assert!(made > 0);
+    bench.patch(&sub, &json!({"name": "other"})).expect("changed");
+    assert_eq!(entries(&bench), made + 1);
+    bench.patch(&sub, &json!({"name": "other"})).expect("nothing to change");
+    assert_eq!(entries(&bench), made + 1);
+}
+
+#[test]
 fn versions_guard_changes() {
     let mut bench = Bench::new();
     let sub = bench.create("acme", &json!({}));
@@ -221,6 +237,8 @@ fn the_engine_gives_up_and_a_person_revives() {
     assert_eq!(bench.change(disable(sub.key)), Ok(Changed::default()), "twice is once");
     let after = bench.patch(&sub, &json!({"status": "active"})).expect("revived");
     assert_eq!((after.status, after.disabled_reason), (Status::Active, None));
+    let stale = bench.change(disable(sub.key));
+    assert_eq!(stale, Ok(Changed::default()), "the receiver may be another than the one that was judged");
     assert_eq!(bench.change(disable(SubscriptionKey(99))), Err(ChangeError::NotFound));
 }
 

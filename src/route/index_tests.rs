@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::model::operational::{DEAD, event_id};
 use crate::model::subscription::tests::sample;
 use crate::model::{Epoch, EventMask, Filter, UnixMillis};
 use crate::route::LINEAR_MAX;
@@ -118,8 +119,23 @@ fn a_snapshot_stays_what_it_was() {
     let second = first.with(AccountKey(3), &[]);
     let third = second.with(AccountKey(4), &[subscription(2, 1, vec![(1, vec![0], None)])]);
     assert!(wants(&first) && !wants(&second) && !wants(&third));
+    let found = |index: &Index| index.subscription(SubscriptionKey(1)).is_some();
+    assert!(found(&first) && !found(&second) && !found(&third));
     assert_eq!(Index::empty(1000).workers(), WORKERS_MAX);
     assert_eq!(Index::empty(0).workers(), 1);
+}
+
+#[test]
+fn what_happens_to_an_operational_event_is_not_told_to_its_subject() {
+    let subs = [1, 2].map(|key| subscription(key, 1, vec![(1, vec![DEAD.0], None)]));
+    let index = Index::empty(1).with(AccountKey(1), &subs);
+    let id = event_id(&subs[0].id, "dead", 7).expect("fits");
+    let body = Bytes::from(format!("{{\"id\":\"{id}\"}}"));
+    let len = u8::try_from(id.as_str().len()).expect("short");
+    let event = Event::new(Seq(9), AccountKey(1), DEAD, UnixMillis(0), len, body).expect("well-formed");
+    let mut told = Vec::new();
+    index.for_each(&event, 0, |sub| told.push(sub.key.0));
+    assert_eq!(told, [2]);
 }
 
 /// Nanoseconds of one look-up, the best of several rounds.

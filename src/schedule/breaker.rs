@@ -16,6 +16,7 @@
 
 use std::time::Duration;
 
+pub use crate::model::BreakerState;
 use crate::model::{ErrorKind, Mono, Outcome};
 
 /// Parts of the rolling window: what is older than the window is forgotten a tenth of it at a time.
@@ -36,28 +37,6 @@ pub struct BreakerPolicy {
     pub failure_ratio: f64,
     pub open: Duration,
     pub open_max: Duration,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum BreakerState {
-    #[default]
-    Closed,
-    Open,
-    HalfOpen,
-}
-
-impl BreakerState {
-    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    /// A metric label and an API value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
 }
 
 /// What an attempt says about its host.

@@ -26,10 +26,14 @@ impl Shard {
     }
 
     pub(super) fn handle_transition(&mut self, now: Now, host: HostKey, to: BreakerState) {
+        let until = self.turns.get(host).and_then(|host| host.breaker.next_wake());
+        let probe_at = until.map(|until| now.wall + until.since(now.mono));
         for key in self.turns.get(host).map(|host| host.lanes.clone()).unwrap_or_default() {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.breaker = to;
+                lane.probe_at = probe_at;
             }
+            self.touch(key);
             if to == BreakerState::Open {
                 self.spill(key);
                 self.park_ready(now, key);

@@ -124,6 +124,7 @@ impl Shard {
         self.turns.leave(old, key);
         lane.host = self.turns.join(lane.subscription.callback_url.authority(), key);
         lane.breaker = self.turns.breaker(lane.host);
+        lane.probe_at = None;
     }
 
     fn delete(&mut self, now: Now, key: SubscriptionKey) {

@@ -178,6 +178,16 @@ mod tests {
     }
 
     #[test]
+    fn a_later_deadline_does_not_hide_an_earlier_one() {
+        let mut flights = Flights::default();
+        let early = flights.insert(flight(10));
+        flights.insert(flight(30));
+        let mut expired = Vec::new();
+        flights.expire(Mono(10), &mut expired);
+        assert_eq!(expired, [early]);
+    }
+
+    #[test]
     fn an_old_id_names_nothing() {
         let mut flights = Flights::default();
         let first = flights.insert(flight(10));

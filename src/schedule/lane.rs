@@ -60,6 +60,8 @@ pub struct Health {
     pub oldest_pending_at: Option<UnixMillis>,
     /// Of the host.
     pub breaker: BreakerState,
+    /// When the host is tried again, as far as it is known; only while its breaker is open.
+    pub probe_at: Option<UnixMillis>,
 }
 
 /// A retry whose time has come and whose event is there.
@@ -130,6 +132,8 @@ pub struct Lane {
     pub token_at: Option<Mono>,
     /// The state of its host's breaker.
     pub breaker: BreakerState,
+    /// When an open one lets a request through, for people.
+    pub probe_at: Option<UnixMillis>,
     /// It lets go: nothing more is sent, and it is released when nothing is in flight.
     pub releasing: bool,
     /// It waits for its turn to read from the log.
@@ -153,6 +157,7 @@ impl Lane {
             bucket: subscription.delivery.rate_per_second.map(Bucket::new),
             token_at: None,
             breaker,
+            probe_at: None,
             subscription,
             host,
             fresh: VecDeque::new(),

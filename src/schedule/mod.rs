@@ -26,6 +26,7 @@ mod breaking;
 mod changes;
 mod health;
 mod intake;
+mod invariants;
 mod observe;
 mod outcomes;
 mod reading;
@@ -34,6 +35,7 @@ mod waking;
 
 pub use breaker::{BreakerPolicy, BreakerState};
 pub use flight::FlightId;
+pub use invariants::Miscount;
 pub use lane::Health;
 pub use observe::Counts;
 pub use order::Census;

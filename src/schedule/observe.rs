@@ -70,6 +70,7 @@ impl Shard {
             lagging: lane.cursor != Cursor::Live,
             oldest_pending_at: oldest,
             breaker: lane.breaker,
+            probe_at: lane.probe_at,
         })
     }
 

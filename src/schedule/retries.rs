@@ -134,3 +134,21 @@ impl RetryWindow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_at_the_end_of_a_page_is_in_the_next() {
+        let mut window = RetryWindow::default();
+        let first = window.ask(UnixMillis(1_000_000)).expect("nothing was read");
+        assert_eq!((first.after, first.until), (None, UnixMillis(1_000_000) + WINDOW));
+        window.answered(first.until, None);
+        let last = first.until - Duration::from_millis(1);
+        assert!(window.covers(last) && !window.covers(first.until), "pages end before `until`");
+        let next = window.ask(first.until).expect("half the window is through");
+        assert_eq!(next.after.map(|key| key.due), Some(last));
+        assert!(window.covers(first.until), "it is being read");
+    }
+}

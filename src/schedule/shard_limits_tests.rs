@@ -77,6 +77,8 @@ fn an_open_host_is_left_alone_and_holds_nothing() {
     assert!((10..18).contains(&spent.len()), "{} attempts and what was in flight", spent.len());
     let health = rig.shard.health(SubscriptionKey(1)).expect("it has a lane");
     assert_eq!((health.breaker, health.lagging), (BreakerState::Open, true));
+    let wait = health.probe_at.expect("a time").since(rig.now.wall);
+    assert!(wait > Duration::from_secs(4) && wait <= Duration::from_millis(5500), "{wait:?}");
     assert_eq!(rig.shard.health(SubscriptionKey(2)).map(|health| health.breaker), Some(BreakerState::Closed));
     let counts = rig.shard.counts();
     assert_eq!((counts.queued, counts.queued_bytes), (0, 0), "nothing waits in memory");

@@ -167,3 +167,26 @@ fn a_retry_that_was_forgotten_and_found_again_is_sent_once() {
     assert_eq!(rig.sends().len(), 1);
     assert_eq!(rig.shard.counts().queued, 0);
 }
+
+#[test]
+fn an_open_host_holds_no_due_retries() {
+    let mut rig = Rig::new(&[(1, "http://a.example/")]);
+    let events: Vec<_> = (0..60).map(|_| rig.event(10)).collect();
+    rig.shard.handle_position(Seq(60));
+    let mut rows: Vec<_> = (1..=60).map(|seq| retry_row(1, 1000 + seq, seq)).collect();
+    let mut waited = 0;
+    for _ in 0..10 {
+        rig.pass(Duration::from_millis(1));
+        let sends = serve_retries(&mut rig, &events, &mut rows);
+        waited = waited.max(rig.shard.counts().queued);
+        for send in sends {
+            rig.end(send.id, Some(ErrorKind::Timeout));
+        }
+        if rig.shard.counts().breakers[1] == 1 {
+            break;
+        }
+    }
+    assert_eq!(rig.shard.counts().breakers, [0, 1, 0]);
+    assert!(waited > 10, "{waited} waited while it was closed");
+    assert_eq!(rig.shard.counts().queued, 0);
+}

@@ -16,6 +16,10 @@ use crate::schedule::pages::SubscriptionPage;
 mod limits;
 #[path = "shard_order_tests.rs"]
 mod order;
+#[path = "shard_reading_tests.rs"]
+mod reading;
+#[path = "shard_replays_tests.rs"]
+mod replays;
 #[path = "shard_retries_tests.rs"]
 mod retries;
 
@@ -130,6 +134,23 @@ fn turns_are_fair() {
     }
     let (one, two) = (counts[&1], counts[&2]);
     assert!(one.abs_diff(two) <= 4, "{one} and {two}");
+}
+
+#[test]
+fn turns_are_fair_also_where_each_request_ends_at_once() {
+    let mut rig = Rig::new(&[(1, "http://a.example/1"), (2, "http://a.example/2")]);
+    rig.commit(50, 2000);
+    let mut counts = [0, 0, 0];
+    while counts[1] + counts[2] < 40 {
+        match rig.shard.poll_action(rig.now).expect("there is more") {
+            Action::Send(send) => {
+                counts[usize::from(send.subscription.key == SubscriptionKey(1)) + 1] += 1;
+                rig.end(send.id, None);
+            }
+            _ => counts[0] += 1,
+        }
+    }
+    assert!((15..=25).contains(&counts[1]), "{counts:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 pub use super::network::{Network, NetworkError};
 use super::special::{METADATA, special};
+use crate::model::url::is_plain_name;
 
 /// What the operator allows beyond the public internet over TLS, and refuses of it.
 #[derive(Clone, Debug, Default)]
@@ -105,9 +106,9 @@ impl FromStr for HostPattern {
     fn from_str(text: &str) -> Result<Self, HostPatternError> {
         let (name, below) = text.strip_prefix("*.").map_or((text, false), |name| (name, true));
         match url::Host::parse(name) {
-            Ok(url::Host::Domain(name)) if !name.starts_with('.') && !name.contains('*') => {
-                let name = name.strip_suffix('.').unwrap_or(&name);
-                if name.is_empty() { Err(HostPatternError) } else { Ok(Self { name: name.into(), below }) }
+            // The same names as a callback URL's host has: any other would be a rule that never holds.
+            Ok(url::Host::Domain(name)) if is_plain_name(&name) => {
+                Ok(Self { name: name.strip_suffix('.').unwrap_or(&name).into(), below })
             }
             _ => Err(HostPatternError),
         }
@@ -208,6 +209,9 @@ mod tests {
             ["", "*", "*.", ".", "*.*.example", "a.*", "10.0.0.1", "0x7f.1", "[::1]", "a b", "a/b", "a:1"]
         {
             check(text, None);
+        }
+        for no_name in ["&", "a..", "a..b", ".a", "*.a.."] {
+            check(no_name, None);
         }
     }
 

@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use crate::admin;
 use crate::log::waiting::Waiting;
 use crate::model::{SubscriptionKey, UnixMillis};
-use crate::schedule::{BreakerState, Counts, Health};
+use crate::schedule::{Counts, Health};
 use crate::worker::{Report, UNWELL_MAX};
 
 #[derive(Default)]
@@ -98,11 +98,8 @@ impl admin::Healths for Board {
             last_failure_at: health.last_failure_at,
             pending: health.pending.saturating_add(retries),
             oldest_pending_at: [health.oldest_pending_at, oldest_retry_at].into_iter().flatten().min(),
-            breaker: match health.breaker {
-                BreakerState::Closed => admin::BreakerState::Closed,
-                BreakerState::Open => admin::BreakerState::Open,
-                BreakerState::HalfOpen => admin::BreakerState::HalfOpen,
-            },
+            breaker: health.breaker,
+            next_probe_at: health.probe_at,
         }
     }
 }

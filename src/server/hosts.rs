@@ -24,6 +24,11 @@ pub fn rules(config: &Config) -> Result<HostRules, HostsError> {
     Ok(HostRules::new(rules.collect::<Result<Vec<_>, HostsError>>()?))
 }
 
+/// What is wrong with each of them.
+pub fn errors(config: &Config) -> impl Iterator<Item = HostsError> {
+    config.hosts.iter().enumerate().filter_map(|(index, host)| rule(index, host).err())
+}
+
 fn rule(index: usize, host: &Host) -> Result<HostRule, HostsError> {
     let read = |key: &'static str, path: &Path| {
         std::fs::read_to_string(path).map_err(|source| HostsError::Read {

@@ -100,6 +100,7 @@ impl Parts {
         for (gauge, bytes) in self.log.bytes.iter().zip(&stats.family_bytes) {
             gauge.set(load(bytes));
         }
+        self.log.rollups_left_out.absolute(self.store.left_out_of_charts());
         self.readiness.set_store_failing(stats.failed.load(Ordering::Relaxed));
         self.readiness.set_disk_low(stats.disk_low.load(Ordering::Relaxed));
         for (worker, mailbox) in self.mailboxes.iter().enumerate() {

@@ -4,11 +4,12 @@
 //! is never made anew where something is sealed already: a new key would open nothing, and what was sealed
 //! would look lost while the right file is merely not there.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::durable;
 use crate::registry::{KEY_LEN, Vault};
 use crate::rt::random;
 
@@ -48,9 +49,19 @@ pub fn load(path: &Path, sealed: bool) -> Result<(Vault, bool), KeyFileError> {
         Err(_) if sealed => Err(KeyFileError::Missing { path: path.to_owned() }),
         Err(_) => {
             let key = random::bytes();
-            make(path, &key).map_err(failed)?;
+            durable::write(path, &key, 0o600).map_err(failed)?;
             Ok((Vault::new(&key), true))
         }
+    }
+}
+
+/// Whether the file can be used: the key is in it, or it can be made where it should be.
+pub fn check(path: &Path) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::File { path: path.to_owned(), source };
+    match File::open(path) {
+        Ok(file) => read(&file, path).map(drop),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+        Err(_) => std::fs::read_dir(durable::directory_of(path)).map(drop).map_err(failed),
     }
 }
 
@@ -64,21 +75,6 @@ fn read(file: &File, path: &Path) -> Result<[u8; KEY_LEN], KeyFileError> {
     key.try_into().map_err(|_| KeyFileError::Length { path: path.to_owned() })
 }
 
-/// Written beside and renamed: the file is never there with half a key in it.
-fn make(path: &Path, key: &[u8; KEY_LEN]) -> std::io::Result<()> {
-    let part = path.with_extension("part");
-    match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-    file.write_all(key)?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +85,7 @@ mod tests {
         let file = path(None, dir.path());
         assert_eq!(file, dir.path().join(FILE));
         // What a start that was cut short has left.
-        std::fs::write(file.with_extension("part"), b"half").expect("is written");
+        std::fs::write(file.with_extension("key.part"), b"half").expect("is written");
         load(&file, false).expect("is made");
         let made = std::fs::read(&file).expect("is there");
         assert_eq!(made.len(), KEY_LEN);

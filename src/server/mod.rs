@@ -8,6 +8,8 @@
 
 mod adapters;
 mod board;
+mod durable;
+mod files;
 mod hosts;
 mod housekeeping;
 mod key_file;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+pub use self::files::check as check_files;
 use self::key_file::KeyFileError;
 pub use self::key_file::path as key_path;
 pub use self::options::STORE_DIRECTORY;
@@ -33,7 +36,7 @@ use crate::admin::{self, Admin, AdminError, Operator, Readiness};
 use crate::config::Config;
 use crate::ingest;
 use crate::log::api::{Input, Outbox, Request};
-use crate::log::guard::StoreError;
+use crate::log::guard::{self, StoreError};
 use crate::log::reader::{self, Readers};
 use crate::log::recovery;
 use crate::log::writer::{self, WriterHandle, WriterParts};
@@ -110,18 +113,16 @@ pub struct Server {
 pub fn start(config: &Config) -> Result<Server, ServerError> {
     let data_dir = &config.data_dir;
     let rules = Arc::new(hosts::rules(config)?);
-    let trust = options::trust(config).map_err(|source| ServerError::Trust {
-        key: if matches!(source, TrustError::System) { "system_roots" } else { "ca_file" },
-        source,
-    })?;
-    let jwt = options::jwt(config)?;
+    let trust = options::trust(config)
+        .map_err(|source| ServerError::Trust { key: options::trust_key(&source), source })?;
+    let jwt = options::jwt(&config.jwt)?;
     make_directory(data_dir)?;
     let bound = admin::bind(&config.admin.listen.to_string())?;
     let admin_address = bound.address;
     let log_options = options::log(config);
     let opened = recovery::open(&log_options)?;
     // One that a backup has left behind would hold on to files that the store drops.
-    opened.store.drop_checkpoint()?;
+    opened.store.drop_earlier_checkpoints()?;
     let telemetry = Arc::new(Telemetry::install(env!("CARGO_PKG_VERSION"))?);
     let catalogue = Arc::new(types::catalogue(data_dir, &config.event_types)?);
     let token = token::operator_token(data_dir)?;
@@ -269,8 +270,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 }
 
 fn make_directory(path: &Path) -> Result<(), ServerError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
+    guard::make_directory(path).map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
 }
 
 impl Server {

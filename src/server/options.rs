@@ -99,6 +99,11 @@ pub fn trust(config: &Config) -> Result<Trust, TrustError> {
     })
 }
 
+/// The key of `[egress]` that a failure of [`trust`] is about.
+pub fn trust_key(error: &TrustError) -> &'static str {
+    if matches!(error, TrustError::System) { "system_roots" } else { "ca_file" }
+}
+
 pub fn send(config: &Config, rules: &Arc<HostRules>, trust: &Trust) -> SendOptions {
     SendOptions {
         egress: egress(&config.egress),
@@ -152,8 +157,7 @@ pub fn ingest(config: &Config) -> IngestOptions {
 }
 
 /// The keys with which the platform vouches for its people, where there are any.
-pub fn jwt(config: &Config) -> Result<Option<crate::admin::Jwt>, crate::admin::JwtError> {
-    let given = &config.jwt;
+pub fn jwt(given: &config::Jwt) -> Result<Option<crate::admin::Jwt>, crate::admin::JwtError> {
     let files = crate::admin::JwtFiles { key: given.key_file.clone(), set: given.jwks_file.clone() };
     let claims = crate::registry::Claims {
         issuer: given.issuer.clone(),

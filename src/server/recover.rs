@@ -3,7 +3,7 @@
 //!
 //! What is decided is decided in [`crate::recover`]. Here: rows go to the writer before what they name goes
 //! to a worker, attempts come back from the writer when they are in the store, and a bounded number of jobs
-//! have a turn at once, one after the other.
+//! have their turns one after the other.
 
 mod driver;
 
@@ -20,6 +20,7 @@ use crate::log::api::{Refused, Request};
 use crate::log::store::Store;
 use crate::model::{AccountKey, Attempt, SubscriptionKey};
 use crate::recover::{Job, JobId, JobStatus, Run, Scope};
+use crate::registry::Asked;
 use crate::rt::clock;
 
 pub use driver::{Recoverer, start};
@@ -40,6 +41,8 @@ struct Known {
     open: BTreeMap<JobId, Run>,
     over: BTreeMap<JobId, Job>,
     newest: Option<JobId>,
+    /// Who cancelled what is not written down as cancelled yet.
+    cancelled: HashMap<JobId, Asked>,
 }
 
 /// What the thread, the admin port and the log's observer share.
@@ -88,11 +91,6 @@ impl Table {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Its end, if it has one, may not be written yet.
-    fn is_open(&self, id: JobId) -> bool {
-        self.known().open.contains_key(&id)
-    }
-
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -101,10 +99,16 @@ impl Table {
         self.known().open.get_mut(&id).map(work)
     }
 
-    /// A job that is over stands among those that are.
+    /// That somebody cancelled it is written down, with who it was.
+    fn told(&self, id: JobId) {
+        self.known().cancelled.remove(&id);
+    }
+
+    /// A job that is over, and written down so, stands among those that are.
     fn settle(&self, id: JobId) {
         let mut known = self.known();
         if known.open.get(&id).is_some_and(|run| run.job.status.is_over())
+            && !known.cancelled.contains_key(&id)
             && let Some(run) = known.open.remove(&id)
         {
             known.over.insert(id, run.job);
@@ -148,16 +152,16 @@ impl JobDesk {
         Self { table, writer, store, beginning: Arc::default() }
     }
 
-    fn write(&self, job: &Job) -> Result<oneshot::Receiver<Result<(), Refused>>, Refused> {
+    fn write(&self, job: &Job, note: Asked) -> Result<oneshot::Receiver<Result<(), Refused>>, Refused> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Jobs { put: vec![job.clone()], delete: Vec::new(), reply };
+        let request = Request::Jobs { put: vec![job.clone()], delete: Vec::new(), note: Some(note), reply };
         self.writer.try_send(request).map_err(super::adapters::refused)?;
         Ok(answer)
     }
 }
 
 impl JobDesk {
-    async fn begin(self, scope: Scope) -> Result<Job, JobError> {
+    async fn begin(self, scope: Scope, note: Asked) -> Result<Job, JobError> {
         let _turn = self.beginning.lock().await;
         let now = clock::wall();
         let id = {
@@ -175,13 +179,45 @@ impl JobDesk {
             id
         };
         let job = Job::new(id, scope, self.store.head(), now);
-        written(self.write(&job)?).await?;
+        written(self.write(&job, note)?).await?;
         let mut known = self.table.known();
         known.open.insert(id, Run::new(job.clone()));
         self.table.open.store(known.open.len() as u64, Ordering::Release);
         drop(known);
         self.table.woken.notify_all();
         Ok(job)
+    }
+
+    async fn end(self, account: AccountKey, id: JobId, note: Asked) -> Result<Option<Job>, JobError> {
+        // From here on nothing is handed over; it is written down before it is said. Asked for under the
+        // lock, so that no older row of the job comes after this one.
+        let (row, asked) = {
+            let mut guard = self.table.known();
+            let known = &mut *guard;
+            let Some(run) = known.open.get_mut(&id).filter(|run| run.job.scope.account == account) else {
+                drop(guard);
+                return Ok(self.get(account, id));
+            };
+            run.finish(JobStatus::Cancelled, clock::wall());
+            if run.job.status != JobStatus::Cancelled {
+                return Ok(Some(run.job.clone()));
+            }
+            run.take_row();
+            let note = known.cancelled.entry(id).or_insert(note).clone();
+            (run.job.clone(), self.write(&run.job, note))
+        };
+        let refused = match asked {
+            Ok(answer) => written(answer).await.err(),
+            Err(refused) => Some(refused),
+        };
+        if let Some(refused) = refused {
+            // It stays cancelled here, and is written again with its next turn: the asker may ask again.
+            self.table.with(id, Run::keep_row);
+            return Err(refused.into());
+        }
+        self.table.told(id);
+        self.table.settle(id);
+        Ok(Some(row))
     }
 }
 
@@ -190,9 +226,9 @@ async fn written(answer: oneshot::Receiver<Result<(), Refused>>) -> Result<(), R
 }
 
 impl Jobs for JobDesk {
-    fn start(&self, scope: Scope) -> BoxFuture<'_, Result<Job, JobError>> {
+    fn start(&self, scope: Scope, note: Asked) -> BoxFuture<'_, Result<Job, JobError>> {
         // To its end even where the asker leaves: a job that is on disk would begin with the next start.
-        let begun = tokio::spawn(self.clone().begin(scope));
+        let begun = tokio::spawn(self.clone().begin(scope, note));
         Box::pin(async move { begun.await.unwrap_or(Err(JobError::Refused(Refused::Stopping))) })
     }
 
@@ -211,35 +247,14 @@ impl Jobs for JobDesk {
         job.filter(|job| job.scope.account == account).cloned()
     }
 
-    fn cancel(&self, account: AccountKey, id: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
-        Box::pin(async move {
-            let Some(job) = self.get(account, id) else { return Ok(None) };
-            if job.status.is_over() && !self.table.is_open(id) {
-                return Ok(Some(job));
-            }
-            // From here on nothing is handed over; it is written down before it is said. Asked for under the
-            // lock, so that no older row of the job comes after this one.
-            let (row, asked) = {
-                let mut known = self.table.known();
-                let Some(run) = known.open.get_mut(&id) else {
-                    drop(known);
-                    return Ok(self.get(account, id));
-                };
-                run.finish(JobStatus::Cancelled, clock::wall());
-                run.take_row();
-                (run.job.clone(), self.write(&run.job))
-            };
-            let refused = match asked {
-                Ok(answer) => written(answer).await.err(),
-                Err(refused) => Some(refused),
-            };
-            if let Some(refused) = refused {
-                // It stays cancelled here, and is written again with its next turn: the asker may ask again.
-                self.table.with(id, Run::keep_row);
-                return Err(refused.into());
-            }
-            self.table.settle(id);
-            Ok(Some(row))
-        })
+    fn cancel(
+        &self,
+        account: AccountKey,
+        id: JobId,
+        note: Asked,
+    ) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
+        // To its end even where the asker leaves: the driver waits for what becomes of it.
+        let ended = tokio::spawn(self.clone().end(account, id, note));
+        Box::pin(async move { ended.await.unwrap_or(Err(JobError::Refused(Refused::Stopping))) })
     }
 }

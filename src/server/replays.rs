@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use crate::admin::{self, BoxFuture, ReplayError, Replays};
-use crate::log::api::{Again, AskedAgain, Input, Outbox, TestRefused, TestSend};
+use crate::log::api::{Again, AskedAgain, Input, Outbox, ReplayRefused, TestRefused, TestSend};
 use crate::model::{Event, Outcome, Seq, Subscription, SubscriptionKey, Trigger};
 use crate::route::Index;
 
@@ -55,8 +55,9 @@ impl WorkerReplays {
             let asked = AskedAgain { subscription: key, seqs: seqs.to_vec(), trigger, reply };
             self.tell(&subscription, Input::Replay(asked));
             match tokio::time::timeout(DURABLE_WITHIN, answer).await {
-                Ok(Ok(Some(done))) => return Ok(done),
-                Ok(Ok(None)) => tokio::time::sleep(MOVE_PAUSE).await,
+                Ok(Ok(Ok(Some(done)))) => return Ok(done),
+                Ok(Ok(Ok(None))) => tokio::time::sleep(MOVE_PAUSE).await,
+                Ok(Ok(Err(ReplayRefused::Busy))) => return Err(ReplayError::Busy),
                 Ok(Err(_)) | Err(_) => return Err(ReplayError::Stopping),
             }
         }
@@ -70,7 +71,7 @@ impl WorkerReplays {
     }
 
     /// [`WorkerReplays::again`] for a thread that may wait. `None` where it is told to stop, a worker
-    /// has stopped, or the subscription is gone, before it is answered.
+    /// has stopped or has too much of it, or the subscription is gone, before it is answered.
     pub fn again_blocking(
         &self,
         key: SubscriptionKey,
@@ -85,11 +86,11 @@ impl WorkerReplays {
             self.tell(&subscription, Input::Replay(asked));
             let done = loop {
                 match answer.try_recv() {
-                    Ok(done) => break done,
+                    Ok(Ok(done)) => break done,
                     Err(oneshot::error::TryRecvError::Empty) if !stop() => {
                         std::thread::park_timeout(Duration::from_millis(1));
                     }
-                    Err(_) => return None,
+                    Ok(Err(ReplayRefused::Busy)) | Err(_) => return None,
                 }
             };
             if done.is_some() {

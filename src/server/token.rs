@@ -1,12 +1,11 @@
 //! The operator's token: from the environment, or made once and left beside the store.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::durable;
 use crate::rt::random;
 
 /// The variable that overrides the file.
@@ -64,13 +63,7 @@ pub fn operator_token(data_dir: &Path) -> Result<OperatorToken, TokenError> {
         Ok(text) => checked(&text, path.display().to_string(), Some(path.clone())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = format!("prt_{}", URL_SAFE_NO_PAD.encode(random::bytes::<32>()));
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(failed)?;
-            writeln!(file, "{text}").and_then(|()| file.sync_all()).map_err(failed)?;
+            durable::write(&path, format!("{text}\n").as_bytes(), 0o600).map_err(failed)?;
             Ok(OperatorToken { text, file: Some(path.clone()) })
         }
         Err(source) => Err(failed(source)),

@@ -3,10 +3,9 @@
 //! A bit is never given twice, even when its type was dropped from the configuration long ago: stored
 //! masks hold bits. So an assignment is on disk before anything uses it.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::durable;
 use crate::model::{Catalogue, CustomType, TypeBit};
 
 const FILE: &str = "event-types.json";
@@ -39,17 +38,7 @@ pub fn catalogue(data_dir: &Path, configured: &[CustomType]) -> Result<Catalogue
         known.extend(assignment.added.iter().map(|(id, bit)| (id.clone(), bit.0)));
         let text = serde_json::to_vec_pretty(&known)
             .map_err(|source| TypesError::Damaged { path: path.clone(), source })?;
-        replace(&path, &text).map_err(failed)?;
+        durable::write(&path, &text, 0o666).map_err(failed)?;
     }
     Ok(assignment.catalogue)
-}
-
-/// Writes beside and renames: the file is the old one or the new one, never half of either.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let part = path.with_extension("json.part");
-    let mut file = File::create(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }

@@ -183,6 +183,7 @@ pub struct LogMetrics {
     pub bytes: [Gauge; FAMILIES.len()],
     /// In the order of [`FAMILIES`].
     pub expired: [Counter; FAMILIES.len()],
+    pub rollups_left_out: Counter,
 }
 
 impl Default for LogMetrics {
@@ -205,6 +206,7 @@ impl LogMetrics {
             dead_letters: gauge(&n::DEAD_LETTERS, &[]),
             bytes: FAMILIES.map(|family| gauge(&n::STORE_BYTES, &[("family", family)])),
             expired: FAMILIES.map(|family| counter(&n::EXPIRED, &[("family", family)])),
+            rollups_left_out: counter(&n::ROLLUPS_LEFT_OUT, &[]),
         }
     }
 }

@@ -70,6 +70,8 @@ metrics_table! {
         "Deliveries that wait for their next attempt, on disk or in memory. Exact.";
     DEAD_LETTERS = "postrider_dead_letters", Kind::Gauge, [],
         "Deliveries given up and kept for recovery.";
+    ROLLUPS_LEFT_OUT = "postrider_rollups_left_out_total", Kind::Counter, [],
+        "Attempts that no chart shows, because too many subscriptions were attempted at once. They are listed all the same.";
     // Workers
     ATTEMPTS = "postrider_attempts_total", Kind::Counter, ["outcome"],
         "Attempts by outcome: delivered, or the kind of error.";

@@ -6,12 +6,9 @@
 //! by the rate of durable changes of the configuration.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use atomic_waker::AtomicWaker;
-use crossbeam::queue::{ArrayQueue, SegQueue};
-
+use super::sync::{ArrayQueue, AtomicBool, AtomicU64, AtomicUsize, AtomicWaker, Ordering, SegQueue};
 use crate::log::api::{Commit, Input, Outbox};
 
 /// Commits that wait for a worker at most.
@@ -87,11 +84,13 @@ impl Mailbox {
         self.commits.is_empty() && self.inputs.is_empty()
     }
 
-    /// Arms the wake-up. `false` where something is there already: then the worker must not sleep.
-    pub(super) fn arm(&self, waker: &Waker) -> bool {
+    /// Arms the wake-up. `false` where something is there already: then the worker must not sleep. To one
+    /// that is `live`, a commit that was refused is something: nothing else in the mailbox tells of it.
+    pub(super) fn arm(&self, waker: &Waker, live: bool) -> bool {
         self.waker.register(waker);
         self.armed.store(true, Ordering::SeqCst);
-        let sleeps = self.is_empty();
+        let refused = live && self.behind.load(Ordering::SeqCst);
+        let sleeps = self.is_empty() && !refused;
         if !sleeps {
             self.armed.store(false, Ordering::SeqCst);
         }
@@ -106,7 +105,7 @@ impl Outbox for Mailbox {
             self.bytes.fetch_add(commit.bytes, Ordering::Relaxed);
             return true;
         }
-        self.behind.store(true, Ordering::Release);
+        self.behind.store(true, Ordering::SeqCst);
         false
     }
 
@@ -121,39 +120,5 @@ impl Outbox for Mailbox {
         if self.armed.swap(false, Ordering::SeqCst) {
             self.waker.wake();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn commit(bytes: usize) -> Arc<Commit> {
-        Arc::new(Commit { events: Vec::new(), index_version: 0, bytes })
-    }
-
-    #[test]
-    fn refuses_beyond_its_bounds_and_says_so() {
-        let mailbox = Mailbox::default();
-        assert!(mailbox.try_commit(&commit(COMMITS_BYTES_MAX)));
-        assert!(!mailbox.is_behind());
-        assert!(!mailbox.try_commit(&commit(1)), "too many bytes");
-        assert!(mailbox.is_behind());
-        assert!(mailbox.pop_commit().is_some());
-        mailbox.input(Input::Live { after: crate::model::Seq(1) });
-        assert!(!mailbox.is_behind());
-        for _ in 0..COMMITS_MAX {
-            assert!(mailbox.try_commit(&commit(1)));
-        }
-        assert!(!mailbox.try_commit(&commit(1)), "too many commits");
-    }
-
-    #[test]
-    fn does_not_sleep_over_what_is_there() {
-        let mailbox = Mailbox::default();
-        let waker = Waker::noop();
-        assert!(mailbox.arm(waker));
-        mailbox.input(Input::Stop);
-        assert!(!mailbox.arm(waker));
     }
 }

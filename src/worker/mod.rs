@@ -3,9 +3,14 @@
 //! The loop decides nothing itself; see `schedule` for what does. It never blocks and never touches the
 //! store: a stalled write would stop its sockets.
 
+mod askers;
 mod breakers;
+mod intake;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 mod observe;
+mod sync;
 mod trials;
 mod turn;
 

@@ -13,20 +13,21 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Sender as Channel, TrySendError};
-use foldhash::HashMap;
 use monoio::{FusionDriver, RuntimeBuilder};
 use tokio::sync::oneshot;
 
+use super::askers::Askers;
 use super::breakers;
+use super::intake;
 use super::mailbox::Mailbox;
 use super::observe::{Observer, Report, UNWELL_MAX};
 use super::trials::Trials;
-use crate::log::api::{Answered, AskedAgain, Input, Request};
+use crate::log::api::{AskedAgain, Input, Request};
 use crate::log::reader::ReaderHandle;
 use crate::model::{Mono, Outcome, Seq};
 use crate::registry::Change;
 use crate::rt::clock;
-use crate::schedule::{Action, FlightId, Read, Replay, Replayed, Settled, Shard};
+use crate::schedule::{Action, FlightId, Read, Settled, Shard};
 use crate::send::{CancelReason, Job, ResolverHandle, SendOptions, Sender};
 use crate::settle::Settlement;
 
@@ -36,8 +37,6 @@ const COMMITS_PER_TURN: usize = 16;
 const SENDS_PER_TURN: usize = 256;
 /// Requests that are started by one look at the clocks: together they take less than a millisecond.
 const SENDS_PER_LOOK: usize = 16;
-/// Requests for deliveries to be made again that wait at most.
-const REPLAYS_MAX: usize = 1024;
 /// How often a report is made.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before a full queue of the log is tried again.
@@ -69,9 +68,7 @@ pub struct Worker {
     shard: Shard,
     sender: Sender,
     trials: Trials,
-    /// Who waits for the answer to what was asked for by hand.
-    replays: HashMap<u64, oneshot::Sender<Answered>>,
-    replay_count: u64,
+    askers: Askers,
     observer: Box<dyn Observer>,
     completions: Vec<(u64, Outcome)>,
     /// Could not be handed over yet, because the log's queues were full.
@@ -123,8 +120,7 @@ impl Worker {
             shard,
             sender: Sender::new(options.send, options.resolver),
             trials: Trials::default(),
-            replays: HashMap::default(),
-            replay_count: 0,
+            askers: Askers::default(),
             observer: options.observer,
             completions: Vec::new(),
             settlement: None,
@@ -284,15 +280,10 @@ impl Worker {
                 self.recovered = true;
                 self.mailbox.set_recovered();
             }
-            let Some(commit) = self.mailbox.pop_commit() else {
-                if self.mailbox.is_behind() {
-                    self.shard.handle_behind();
-                } else {
-                    self.shard.handle_position(head);
-                }
+            let Some(commit) = intake::next_commit(&self.mailbox, &mut self.shard, head) else {
                 return false;
             };
-            if commit.index_version > self.shard.index_version() {
+            if intake::is_ahead(&commit, &self.shard) {
                 self.take_inputs();
             }
             self.shard.handle_committed(&commit.events, None);
@@ -334,12 +325,7 @@ impl Worker {
                     self.change(Change::Disable { key, version, reason, announce });
                 }
                 Action::Recovered(key) => self.change(Change::Recovered { key }),
-                Action::Replayed(Replayed { id, done }) => {
-                    if let Some(reply) = self.replays.remove(&id) {
-                        // Who asked may have gone: it is done all the same.
-                        let _ = reply.send(done);
-                    }
-                }
+                Action::Replayed(replayed) => self.askers.answer(replayed),
             }
         }
         self.hand_over();
@@ -348,14 +334,11 @@ impl Worker {
 
     /// Dropped where the engine stops: that is the answer.
     fn replay(&mut self, asked: AskedAgain) {
-        let AskedAgain { subscription, seqs, trigger, reply } = asked;
-        if self.stop_at.is_some() || self.replays.len() >= REPLAYS_MAX {
-            return;
+        if self.stop_at.is_none()
+            && let Some(replay) = self.askers.begin(asked)
+        {
+            self.shard.handle_replay(replay);
         }
-        self.replay_count += 1;
-        let id = self.replay_count;
-        self.replays.insert(id, reply);
-        self.shard.handle_replay(Replay { id, subscription, seqs, trigger });
     }
 
     /// Whoever else changed it first is as good: the answer is not waited for.
@@ -452,7 +435,8 @@ impl<S: Future<Output = ()>> Future for Idle<'_, '_, S> {
         }
         self.polled = true;
         self.worker.sender.set_waker(cx.waker());
-        if self.more || !self.worker.mailbox.arm(cx.waker()) {
+        let live = self.worker.shard.wants_commits();
+        if self.more || !self.worker.mailbox.arm(cx.waker(), live) {
             // A task that wakes itself goes to the front of monoio's queue; one that is spawned goes to
             // its end, so that the sockets' tasks run before the next turn.
             let waker = cx.waker().clone();

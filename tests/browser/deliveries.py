@@ -2,7 +2,7 @@
 
 import re
 
-from kit import RECEIVER, account, expect, send, subscribe, token
+from kit import RECEIVER, account, api, expect, send, subscribe, token
 
 
 def whole(run):
@@ -56,6 +56,12 @@ def whole(run):
         expect(charts.get_by_role("img", name=re.compile("3 delivered"))).to_be_visible()
         charts.get_by_text("The figures as a table").click()
         expect(charts.get_by_role("table")).to_contain_text("3")
+        # Newer figures leave it open.
+        charts.get_by_role("button", name="7 days").click()
+        charts.get_by_role("button", name="1 hour").click()
+        expect(charts.get_by_text("3 delivered, 0 attempts failed.")).to_be_visible()
+        expect(charts.get_by_role("img", name=re.compile("3 delivered"))).to_be_visible()
+        expect(charts.get_by_role("table")).to_be_visible()
         run.accessible("charts")
         run.shoot("page", full=True)
     with run.step("a test event, and its outcome"):
@@ -98,3 +104,32 @@ def whole(run):
         expect(dialog.get_by_text("Done. 1 of 1 delivery.")).to_be_visible()
         dialog.get_by_role("button", name="Close").click()
         expect(row("evt-3")).to_contain_text("Delivered")
+
+
+def paused(run):
+    """A host that fails is left alone, and the page says until when."""
+    secret = token(account("acme"))
+    broken = subscribe("acme", "Broken", "/fails")
+    page = run.open()
+    run.sign_in(secret)
+    deliveries = page.get_by_role("region", name="Deliveries", exact=True)
+    with run.step("the page says when the host is tried again"):
+        page.get_by_role("row").filter(has_text="Broken").get_by_role("button", name="More").click()
+        page.get_by_role("menuitem", name="Open").click()
+        expect(page.get_by_role("heading", name="Broken")).to_be_visible()
+        for number in range(4):
+            send("acme", f"evt-{number}")
+        expect(page.get_by_text(re.compile(r"We leave their host alone and try it again in \d+ (s|min), with one request"))).to_be_visible()
+        run.accessible("a subscription whose host is left alone")
+        run.shoot("paused")
+    with run.step("an attempt says that its subscription was changed since"):
+        note = page.get_by_role("dialog").get_by_text("The subscription was changed after this attempt.")
+        deliveries.get_by_role("button", name="evt-0").click()
+        expect(page.get_by_role("dialog").get_by_label("Request", exact=True)).to_contain_text("/fails")
+        expect(note).to_have_count(0)
+        page.keyboard.press("Escape")
+        api("PATCH", f"/accounts/acme/subscriptions/{broken['id']}", {"callbackUrl": RECEIVER + "/moved"})
+        deliveries.get_by_role("button", name="evt-0").click()
+        expect(note).to_be_visible()
+        expect(page.get_by_role("dialog").get_by_label("Request", exact=True)).to_contain_text("/moved")
+        run.shoot("changed-since")

@@ -53,6 +53,8 @@ fn a_dead_host_is_left_alone_and_gets_its_backlog_when_it_is_back() {
 
     send(&engine, "e", 1000);
     until_breaker(&engine, dead, "open");
+    let health = engine.subscription("acme", dead)["health"].clone();
+    assert_eq!(health["nextProbeAt"].is_string(), health["breaker"] == "open", "{health}");
     engine.until_metric("postrider_breakers{state=\"open\"}", PATIENCE, |open| open == 1.0);
     assert!(engine.metric("postrider_breaker_transitions_total{state=\"open\"}") >= 1.0);
     assert!(said(&engine, "breaker open", &address), "{:?}", engine.said());

@@ -117,3 +117,24 @@ fn it_fits_light_and_dark_wide_and_narrow() {
 fn what_was_missed_is_recovered_in_the_page() {
     played("recover", "missed");
 }
+
+#[test]
+fn the_description_of_the_api_is_read() {
+    played("docs", "whole");
+}
+
+#[test]
+fn the_description_of_the_api_is_read_by_keyboard_alone() {
+    played("docs", "keyboard");
+}
+
+#[test]
+fn a_payload_filter_is_written_tried_and_kept() {
+    played("filter", "whole");
+}
+
+#[test]
+fn a_host_that_is_left_alone_is_said_in_words() {
+    let breaker = "min_requests = 2\nopen = \"5m\"";
+    Rig::start(&Options { breaker, retries: &["1h"], ..Options::default() }).play("deliveries", "paused");
+}

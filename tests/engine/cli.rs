@@ -151,6 +151,37 @@ fn a_subscription_from_its_making_to_its_end() {
 }
 
 #[test]
+fn a_filter_is_tried_kept_shown_and_removed() {
+    let desk = Desk::open();
+    let floor = r#"{"path":"data.floor","gte":3}"#;
+    let try_it = |more: &[&str]| desk.run(&[&["subscriptions", "test-filter"], more].concat());
+    let data = ["--filter", floor, "--type", "user.created", "--data"];
+    assert_eq!(try_it(&[&data[..], &[r#"{"floor":3}"#]].concat()).fine(), "matches\n");
+    let none = try_it(&[&data[..], &[r#"{"floor":2}"#]].concat());
+    assert_eq!((none.code, none.out.as_str(), none.err.as_str()), (1, "does not match\n", ""), "{none:?}");
+    assert_eq!(
+        try_it(&["--filter", "none", "--type", "user.created", "--json"]).json(),
+        json!({"matches": true})
+    );
+    std::fs::write(desk.dir.path().join("event.json"), r#"{"data":{"floor":7}}"#).unwrap();
+    assert_eq!(try_it(&["--filter", floor, "--event", "@event.json"]).fine(), "matches\n");
+    let wrong = try_it(&["--filter", r#"{"and":[7]}"#, "--type", "user.created"]).refused(1);
+    assert!(wrong.contains("filter.and[0]") && wrong.ends_with("(validation_failed)"), "{wrong}");
+    let nothing = try_it(&["--filter", floor]).refused(2);
+    assert!(nothing.contains("--event"), "{nothing}");
+
+    desk.engine.api("PUT", "/accounts/acme", None).want(201);
+    let create = ["subscriptions", "create", "--name", "Upstairs", "--url", "http://127.0.0.1:9/hook"];
+    let made = desk.run(&[&create[..], &["--event", "*", "--filter", floor, "--json"]].concat()).json();
+    assert_eq!(made["filter"], json!({"path": "data.floor", "gte": 3}));
+    let id = made["id"].as_str().unwrap();
+    let shown = desk.run(&["subscriptions", "show", id]).fine();
+    assert!(shown.contains("filter        {\"gte\":3,\"path\":\"data.floor\"}"), "{shown}");
+    let changed = desk.run(&["subscriptions", "update", id, "--filter", "none", "--json"]).json();
+    assert_eq!((&changed["filter"], &changed["version"]), (&Value::Null, &json!(2)));
+}
+
+#[test]
 fn long_lists_come_whole() {
     let desk = Desk::open();
     for number in 0..260 {

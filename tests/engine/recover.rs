@@ -185,6 +185,53 @@ fn a_cancelled_job_hands_nothing_more_over() {
 }
 
 #[test]
+fn what_is_sent_by_hand_is_in_the_audit_trail() {
+    let mut rig = Rig::new(20);
+    rig.receiver.on("/", |_| Reply::Status(200));
+    let path = format!("/accounts/acme/subscriptions/{}", rig.sub);
+    let post = |action: &str, body: &Value| rig.engine.api("POST", &format!("{path}/{action}"), Some(body));
+    post("test", &json!({"type": "user.created"})).want(200);
+    post("test", &json!({"type": "no.such"})).want(422);
+    post("resend", &json!({"eventId": "dead-1"})).want(202);
+    post("resend", &json!({"eventId": "never"})).want(404);
+    // One job comes to its end, one is cancelled (twice), one goes with its subscription.
+    let job = rig.recover(&json!({"status": "all", "ratePerSecond": 5000}));
+    rig.until_over(&job["id"]);
+    let cancelled = rig.recover(&json!({"status": "all", "ratePerSecond": 1}));
+    let job = format!("/accounts/acme/jobs/{}", cancelled["id"].as_str().unwrap());
+    rig.engine.api("DELETE", &job, None).want(200);
+    rig.engine.api("DELETE", &job, None).want(200);
+    let left = rig.recover(&json!({"status": "all", "ratePerSecond": 1}));
+    rig.engine.api("DELETE", &path, None).want(204);
+    rig.until_over(&left["id"]);
+    let told = |engine: &Engine| -> Vec<(String, String)> {
+        let page = engine.api("GET", "/accounts/acme/audit", None).want(200).json();
+        let items = page["items"].as_array().unwrap();
+        assert!(items[..8].iter().all(|it| it["target"]["id"] == rig.sub.as_str()), "{page}");
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        items.iter().map(|it| (word(&it["action"]), word(&it["actor"]["kind"]))).collect()
+    };
+    let expected = [
+        ("subscription.delete", "operator"),
+        ("job.create", "operator"),
+        ("job.cancel", "operator"),
+        ("job.create", "operator"),
+        ("job.end", "engine"),
+        ("job.create", "operator"),
+        ("subscription.resend", "operator"),
+        ("subscription.test", "operator"),
+        ("secret.reveal", "operator"),
+        ("subscription.create", "operator"),
+        ("account.create", "operator"),
+    ];
+    let expected = expected.map(|(action, actor)| (action.to_owned(), actor.to_owned()));
+    assert_eq!(told(&rig.engine), expected);
+    rig.engine.kill9();
+    rig.engine = Engine::start(rig.dir.path(), &rig.options);
+    assert_eq!(told(&rig.engine), expected, "none is noted again");
+}
+
+#[test]
 fn jobs_that_cannot_be() {
     let rig = Rig::new(20);
     let post =

@@ -28,6 +28,7 @@ fn a_test_event_is_sent_once_and_told_whole() {
         [&json!("test"), &json!(1), &json!(200), &Value::Null]
     );
     assert_eq!(attempt["request"]["url"], receiver.url("/"));
+    assert_eq!(attempt["request"]["changedSince"], false);
     let shown = attempt.to_string();
     assert!(shown.contains("X-Api-Key") && !shown.contains("secret-4711"), "{shown}");
     let request = receiver.first("/");
@@ -128,8 +129,12 @@ fn a_delivery_is_sent_again_whatever_became_of_it() {
     });
     engine.until_metric("postrider_retries_waiting", PATIENCE, |rows| (rows - 1.0).abs() < 0.5);
     receiver.on("/", |_| Reply::Status(200));
+    engine.patch("acme", &sub, &json!({"callbackUrl": receiver.url("/moved")}));
     resend(&engine, &sub, "late");
     engine.until_status("acme", &sub, "late", "delivered");
+    let attempts = engine.attempts("acme", &sub, "late");
+    let changed: Vec<_> = attempts.iter().map(|one| one["request"]["changedSince"].clone()).collect();
+    assert_eq!(changed, [true, true, true, true, false]);
     engine.until_metric("postrider_retries_waiting", PATIENCE, |rows| rows < 0.5);
 
     let path = format!("/accounts/acme/subscriptions/{sub}/resend");

@@ -128,7 +128,11 @@ fn a_stopped_store_is_backed_up_as_it_lies() {
     let new = dir.path().join("new");
     fs::create_dir(&new).unwrap();
     run(dir.path(), &["restore", "backup", "--to", "new/data"], "").fine();
+    // What a kill in the middle of a checkpoint has left.
+    let left = new.join("data/checkpoint.tmp");
+    fs::create_dir(&left).unwrap();
     let engine = Engine::start(&new, &Options::default());
+    assert!(!left.exists(), "it would hold on to files that the store drops");
     engine.until_settled(50);
     assert_eq!(engine.terminate(), Some(0));
 

@@ -164,6 +164,8 @@ impl Oracle {
                 "seed {seed}: {pair:?} is noted as delivered {stored} times"
             );
             let dead = disk.dead.contains_key(pair);
+            let died = attempts.last().is_some_and(|last| last.disposition == Disposition::Dead);
+            assert_eq!(dead, died, "seed {seed}: whether {pair:?} is among the dead letters");
             let spent = attempts.iter().any(|a| a.number >= 5 || a.status == Some(410));
             assert!(!dead || spent, "seed {seed}: {pair:?} is dead before its time");
             assert!(stored > 0 || dead, "seed {seed}: {pair:?} has no end");

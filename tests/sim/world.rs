@@ -45,6 +45,8 @@ const HOSTS: u64 = 5;
 const TYPES: u8 = 6;
 /// Requests at once to a host that no rule names, and the rules of two.
 const HOST_MAX: u32 = 4;
+/// Requests at once of one worker: few enough that it is reached before the bytes in flight are.
+const IN_FLIGHT_MAX: usize = 7;
 const RULED_HOST: u64 = 3;
 /// A host that two workers share.
 const SPREAD_HOST: u64 = 4;
@@ -317,6 +319,7 @@ impl World {
         // The cheap questions first: the last one walks every pair.
         inactive.is_empty()
             && self.workers.iter().all(|worker| worker.flights.is_empty())
+            && self.replays.is_empty()
             && self.disk.retries.keys().all(|key| !self.subs.contains_key(&key.subscription))
             && self.oracle.open(&self.subs, &self.disk).next().is_none()
             && self.disk.lagging.keys().all(|key| !self.subs.contains_key(key))

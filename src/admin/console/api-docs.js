@@ -35,8 +35,22 @@ function members(spec, schema, depth = 0) {
   const required = new Set(shape.required ?? []);
   return h('dl', {}, Object.entries(shape.properties).map(([name, member]) => [
     h('dt', {}, name, required.has(name) ? '' : ' (optional)'),
-    h('dd', {}, h('span', { class: 'quiet' }, kind(spec, member)), ' ', member.description ?? '', members(spec, member, depth + 1)),
+    h('dd', {}, h('span', { class: 'quiet' }, kind(spec, member)), ' ', prose(member.description), members(spec, member, depth + 1)),
   ]));
+}
+
+/** What stands between backquotes is code. */
+const prose = (text) => (text ?? '').split('`').map((part, at) => (at % 2 ? h('code', {}, part) : part));
+
+/** Without the clipboard, which a page over plain http has not, the line is at least selected. */
+async function copied(line, button) {
+  try {
+    await navigator.clipboard.writeText(line.textContent);
+    button.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(line);
+    button.textContent = 'Selected, now copy it';
+  }
 }
 
 const example = (spec, schema) => resolve(spec, schema).examples?.[0];
@@ -58,21 +72,18 @@ function curl(spec, method, path, operation) {
 }
 
 function show(spec, path, method, operation) {
-  const line = curl(spec, method, path, operation);
-  const copy = h('button', { onclick: async () => {
-    await navigator.clipboard?.writeText(line);
-    copy.textContent = 'Copied';
-  } }, 'Copy');
+  const line = h('pre', { tabindex: '0', 'aria-label': 'A line for curl' }, curl(spec, method, path, operation));
+  const copy = h('button', { type: 'button', 'aria-live': 'polite', onclick: () => copied(line, copy) }, 'Copy');
   const body = Object.values(operation.requestBody?.content ?? {})[0]?.schema;
-  const sections = [h('p', { class: 'prose' }, operation.description), h('h3', {}, 'Try it'), h('pre', { tabindex: '0' }, line), copy];
+  const sections = [h('p', { class: 'prose' }, prose(operation.description)), h('h3', {}, 'Try it'), line, copy];
   if (operation.parameters.length) {
     sections.push(h('h3', {}, 'Parameters'), h('dl', {}, operation.parameters.map((one) => [
       h('dt', {}, one.name, h('span', { class: 'quiet' }, ` in ${one.in}${one.required ? '' : ', optional'}`)),
-      h('dd', {}, h('span', { class: 'quiet' }, kind(spec, one.schema)), ' ', one.description),
+      h('dd', {}, h('span', { class: 'quiet' }, kind(spec, one.schema)), ' ', prose(one.description)),
     ])));
   }
   if (body) {
-    sections.push(h('h3', {}, 'Request body'), h('p', {}, resolve(spec, body).description), members(spec, body));
+    sections.push(h('h3', {}, 'Request body'), h('p', {}, prose(resolve(spec, body).description)), members(spec, body));
     sections.push(pretty(example(spec, body)));
   }
   sections.push(h('h3', {}, 'Answers'));
@@ -80,7 +91,7 @@ function show(spec, path, method, operation) {
     const schema = Object.values(answer.content ?? {})[0]?.schema;
     const shown = schema && !schema.$ref?.endsWith('/Problem');
     const item = shown && (schema.properties?.items?.items ?? schema);
-    sections.push(h('p', {}, h('strong', {}, status), ' ', answer.description,
+    sections.push(h('p', {}, h('strong', {}, status), ' ', prose(answer.description),
       Object.keys(answer.headers ?? {}).length ? ` Headers: ${Object.keys(answer.headers).join(', ')}.` : ''));
     if (shown) sections.push(members(spec, schema));
     const sample = shown && example(spec, item);
@@ -91,11 +102,12 @@ function show(spec, path, method, operation) {
     h('div', {}, sections));
 }
 
-/** A link to an operation opens it. */
+/** A link to an operation opens it, and whoever uses the keyboard goes on from there. */
 function open() {
   const named = document.getElementById(location.hash.slice(1));
   if (named?.tagName !== 'DETAILS') return;
   named.open = true;
+  named.querySelector('summary').focus();
   named.scrollIntoView();
 }
 
@@ -110,12 +122,13 @@ async function start() {
     const tagged = (tag) => operations.filter((one) => one.operation.tags.includes(tag.name));
     replace(content,
       h('h1', {}, `${spec.info.title} API ${spec.info.version}`),
-      h('p', { class: 'prose' }, spec.info.description),
+      h('p', { class: 'prose' }, prose(spec.info.description)),
       h('p', {}, h('a', { href: '/api/v1/openapi.json' }, 'The OpenAPI document'), ' · ', h('a', { href: '/console/' }, 'The console')),
-      h('nav', { class: 'toc', 'aria-label': 'Operations' }, h('ul', {}, operations.map(({ operation }) =>
-        h('li', {}, h('a', { href: `#${operation.operationId}` }, operation.summary))))),
+      h('nav', { class: 'toc', 'aria-label': 'Operations' }, h('ul', {}, spec.tags.map((tag) =>
+        h('li', {}, h('strong', {}, tag.name), h('ul', {}, tagged(tag).map(({ operation }) =>
+          h('li', {}, h('a', { href: `#${operation.operationId}` }, operation.summary)))))))),
       spec.tags.map((tag) => h('section', {},
-        h('h2', {}, tag.name), h('p', { class: 'quiet' }, tag.description),
+        h('h2', {}, tag.name), h('p', { class: 'quiet' }, prose(tag.description)),
         tagged(tag).map(({ path, method, operation }) => show(spec, path, method, operation)))));
     open();
   } catch (error) {

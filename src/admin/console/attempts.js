@@ -18,6 +18,8 @@ const block = (label, text) => h('pre', { tabindex: '0', 'aria-label': label }, 
 export function exchange(one) {
   return [
     h('h3', {}, 'Request'),
+    one.request.changedSince && h('p', { class: 'quiet' },
+      'The subscription was changed after this attempt. URL and custom headers are shown as they are now.'),
     block('Request', `POST ${one.request.url}\n${lines(one.request.headers)}\n\n(${one.request.bodySize} bytes)`),
     h('h3', {}, 'Response'),
     one.response

@@ -58,6 +58,7 @@ export async function detailPage(page, context, id) {
     replace(facts, h('h2', { class: 'sr' }, 'About'), h('dl', {},
       fact('Callback URL', h('code', { class: 'selectable' }, sub.callbackUrl)),
       fact('Events', events(sub.events, types)),
+      sub.filter && fact('Payload filter', h('pre', { class: 'mono selectable condition', tabindex: 0 }, JSON.stringify(sub.filter, null, 2))),
       fact('Status', status(sub)),
       fact('Health', health(sub)),
       fact('Last success', time(sub.health.lastSuccessAt, 'none yet')),

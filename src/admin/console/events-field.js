@@ -71,6 +71,7 @@ export function eventsField(types, chosen) {
     h('legend', {}, 'Events'), h('div', { class: 'row' }, search, count), sections, none, error);
   return {
     root,
+    has: (id) => picked.has(id),
     /** What was chosen; what is chosen by `*` or `user.*` and was not changed stays so. */
     value() {
       const before = types.filter((type) => chosen.some((selector) => matches(selector, type.id)));

@@ -3,6 +3,7 @@ import { patch, post, subscription, subscriptions } from './api.js';
 import { dialog, h, toast, unique } from './dom.js';
 import { eventsField } from './events-field.js';
 import { field, select } from './fields.js';
+import { filterField, told } from './filter-field.js';
 import { headersField } from './headers-field.js';
 
 /** Resolves with the subscription that came of it, or null. */
@@ -38,14 +39,18 @@ function form(context, sub, close) {
   const signature = field('Signature', select(options.signature ?? 'v1', [
     ['v1', 'HMAC-SHA256 (v1)'], ['v1a', 'Ed25519 (v1a)'], ['v1,v1a', 'Both'],
   ]));
-  const advanced = h('details', { class: 'advanced' },
+  const typesChosen = () => types.filter((type) => chosen.has(type.id));
+  const filter = filterField(account, typesChosen, sub?.filter);
+  chosen.root.addEventListener('change', filter.typesChanged);
+  const advanced = h('details', { class: 'advanced', open: Boolean(sub?.filter) },
     h('summary', {}, 'Advanced'),
+    filter.root,
     [timeout, inFlight, rate, ordering, blocked, signature].map((one) => one.root));
   const fault = h('p', { class: 'error', role: 'alert' });
   const save = h('button', { class: 'primary', type: 'submit' }, 'Save');
 
   const byField = {
-    callbackUrl: url, name, events: chosen, description,
+    callbackUrl: url, name, events: chosen, description, filter,
     'delivery.timeoutMs': timeout, 'delivery.maxInFlight': inFlight, 'delivery.ratePerSecond': rate,
     'delivery.ordering': ordering, 'delivery.onBlocked': blocked, 'delivery.signature': signature,
   };
@@ -54,15 +59,18 @@ function form(context, sub, close) {
     const rest = [];
     for (const one of Object.values(byField)) one.fail(null);
     const forHeaders = [];
+    const forFilter = [];
     for (const [path, message] of problems) {
       if (path.startsWith('headers')) forHeaders.push([path, message]);
+      else if (path.startsWith('filter')) forFilter.push([path, message]);
       else if (byField[path]) byField[path].fail(message);
       else if (path.startsWith('events')) chosen.fail(message);
       else rest.push(`${path}: ${message}`);
     }
     headers.fail(forHeaders);
+    if (forFilter.length > 0) filter.fail(told(forFilter));
     fault.textContent = rest.join('; ');
-    if (problems.some(([path]) => path.startsWith('delivery.'))) advanced.open = true;
+    if (problems.some(([path]) => path.startsWith('delivery.') || path.startsWith('filter'))) advanced.open = true;
     const first = box.querySelector('[aria-invalid="true"]');
     (first?.matches('fieldset') ? first.querySelector('input') : first)?.focus();
   }
@@ -75,6 +83,12 @@ function form(context, sub, close) {
     if (url.input.value.trim() === '') missing.push(['callbackUrl', 'is required']);
     if (name.input.value.trim() === '') missing.push(['name', 'is required']);
     if (chosen.value().length === 0) missing.push(['events', 'choose at least one']);
+    let condition = null;
+    try {
+      condition = filter.value();
+    } catch (error) {
+      missing.push(['filter', error.message.replace(/^The filter /, '')]);
+    }
     if (missing.length > 0) return show(missing);
     const body = {
       callbackUrl: url.input.value.trim(),
@@ -83,6 +97,7 @@ function form(context, sub, close) {
       headers: headers.value(),
       description: description.input.value,
       status: active.checked ? 'active' : 'inactive',
+      filter: condition,
       delivery: {
         ratePerSecond: number(rate),
         ordering: ordering.input.value,

@@ -5,7 +5,7 @@ import { confirm, toast } from './dom.js';
 /** Whether it is gone. */
 export async function remove(account, sub) {
   const sure = await confirm('Delete webhook subscription',
-    `Delete “${sub.name}”? Deliveries that still wait for it are dropped. This cannot be undone.`, 'Delete');
+    `Delete “${sub.name}”? Deliveries that still wait for it are dropped, and what was delivered is listed no longer. This cannot be undone.`, 'Delete');
   if (!sure) return false;
   try {
     await del(subscription(account, sub.id));

@@ -32,12 +32,14 @@ export function statsOf({ account }, sub) {
       { name: '99 % within', kind: 'warn', values: items.map((item) => item.delayMs?.p99 ?? null) },
     ];
     const ends = [when(chart.since), when(chart.until)];
+    // What somebody opened stays open when newer figures come.
+    const open = place.querySelector('details')?.open;
     const used = items.filter((item) => item.delivered + item.failed > 0);
     return replace(place,
       h('div', { class: 'columns' },
         figure('Attempts', bars(`Attempts over time: ${sentence.textContent}`, times, counts, when), counts, ...ends),
         figure('Delay from acceptance to delivery', lines('Delay over time; the figures stand in the table', times, delays), delays, ...ends)),
-      h('details', { class: 'figures' },
+      h('details', { class: 'figures', open },
         h('summary', {}, 'The figures as a table'),
         h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Figures over time' }, h('table', {},
           h('thead', {}, h('tr', {}, ['From', 'Delivered', 'Failed', 'Half within', '99 % within', 'Longest']

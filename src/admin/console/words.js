@@ -2,11 +2,19 @@
 import { h } from './dom.js';
 import { time } from './format.js';
 
+/** When an open breaker lets a request through. */
+function probe(at) {
+  if (!at) return 'try it again in a while';
+  const seconds = Math.ceil((Date.parse(at) - Date.now()) / 1000);
+  if (seconds <= 0) return 'try it again any moment';
+  return seconds < 120 ? `try it again in ${seconds} s` : `try it again in ${Math.round(seconds / 60)} min`;
+}
+
 const requests = (n) => (n === 1 ? '1 request' : `${n.toLocaleString()} requests`);
 
 /** `recent`: what the newest attempts were that this page knows of, newest first. */
 export function inWords(sub, recent) {
-  const { state, breaker, pending, oldestPendingAt, lastFailureAt, lastSuccessAt } = sub.health;
+  const { state, breaker, nextProbeAt, pending, oldestPendingAt, lastFailureAt, lastSuccessAt } = sub.health;
   const failed = recent.filter((one) => one.error).length;
   const said = recent.find((one) => one.error)?.error.message;
   const sentences = [];
@@ -21,7 +29,7 @@ export function inWords(sub, recent) {
     sentences.push('The newest attempt failed.');
   }
   if (breaker === 'open') {
-    sentences.push('We leave their host alone for a while and then try it with one request; nothing is lost meanwhile, and waiting counts as no attempt.');
+    sentences.push(`We leave their host alone and ${probe(nextProbeAt)}, with one request; nothing is lost meanwhile, and waiting counts as no attempt.`);
   } else if (breaker === 'half_open') {
     sentences.push('We are trying their host with one request at a time.');
   } else if (state === 'failing') {

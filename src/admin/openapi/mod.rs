@@ -15,6 +15,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "what is written to is an object made right here")]
 
+mod links;
 mod operations;
 mod schemas;
 
@@ -125,6 +126,9 @@ fn responses(operation: &Operation) -> Value {
         let names = operation.answer_headers.iter().filter(|name| **name != "Location" || *status == 201);
         for name in names {
             answer["headers"][*name] = answer_header(name);
+        }
+        if let Some(links) = links::of(operation.id, *status) {
+            answer["links"] = links;
         }
         responses.insert(status.to_string(), answer);
     }

@@ -284,6 +284,10 @@ fn subscriptions() -> Vec<Operation> {
             .body("SubscriptionDraft")
             .ok(201, "It was made.", Answer::One("Subscription"))
             .gives(&["Location", "ETag"]),
+        op("POST /accounts/{account}/subscriptions:test-filter", tag, "testFilter", Read, "Try a payload filter")
+            .about("Whether an event fulfils a filter: the whole `event`, or one of `type`, with the type's sample where `data` is left out. Nothing is stored or sent.")
+            .body("FilterTest")
+            .ok(200, "The verdict.", Answer::One("FilterVerdict")),
         op("GET /accounts/{account}/subscriptions/{subscription}", tag, "getSubscription", Read, "Show a subscription")
             .ok(200, "The subscription.", Answer::One("Subscription"))
             .gives(&["ETag"]),
@@ -294,7 +298,7 @@ fn subscriptions() -> Vec<Operation> {
             .ok(200, "The subscription as it is now.", Answer::One("Subscription"))
             .gives(&["ETag"]),
         op("DELETE /accounts/{account}/subscriptions/{subscription}", tag, "deleteSubscription", Manage, "Delete a subscription")
-            .about("Its retries are dropped; nothing is sent to it after the answer.")
+            .about("Its retries are dropped, and nothing is sent to it after the answer. With it go its deliveries, their attempts and its charts: to keep them and have nothing sent, set its status to inactive. Events stay.")
             .header("If-Match")
             .ok(204, "It is gone.", Answer::Empty),
         op("GET /accounts/{account}/subscriptions/{subscription}/secret", tag, "getSecret", Manage, "Show the signing secret")
@@ -319,17 +323,19 @@ fn deliveries() -> Vec<Operation> {
     let op = Operation::new;
     vec![
         op("POST /accounts/{account}/subscriptions/{subscription}/recover", "Deliveries", "recoverDeliveries", Needs::Manage, "Make missed deliveries again")
+            .about("Without `dryRun` a job begins. `ratePerSecond` is what it hands over at most: the receiver, the subscription's own limits and other jobs can make it less.")
             .body("Recover")
             .ok(200, "What a dry run finds.", Answer::One("Matched"))
             .ok(202, "The job that does it.", Answer::One("Job")),
         op("GET /accounts/{account}/subscriptions/{subscription}/stats", "Deliveries", "getStats", Read, "Show success, failure and delay over time")
-            .about("In steps of equal length, empty ones included: the last day without `since`, at most 92 days and 2,016 steps. Counts are attempts; a delivery that is made again by hand has no delay.")
+            .about("In steps of equal length, empty ones included: the last day without `since`, at most 92 days and 2,016 steps. Counts are attempts; a delivery that is made again by hand has no delay. Where more than 131,072 subscriptions are attempted within five minutes, what is left out is counted in the metric `postrider_rollups_left_out_total`.")
             .query(&["since", "until", "step"])
             .ok(200, "The steps, oldest first.", Answer::One("Stats")),
         op("GET /accounts/{account}/jobs", "Deliveries", "listJobs", Read, "List jobs").list("Job"),
         op("GET /accounts/{account}/jobs/{job}", "Deliveries", "getJob", Read, "Show a job")
             .ok(200, "The job.", Answer::One("Job")),
         op("DELETE /accounts/{account}/jobs/{job}", "Deliveries", "cancelJob", Needs::Manage, "Cancel a job")
+            .about("Nothing more is handed over. What was already, at most 512 deliveries, is still attempted.")
             .ok(200, "The job as it is now.", Answer::One("Job")),
         op(
             "GET /accounts/{account}/subscriptions/{subscription}/deliveries/{event}/attempts",

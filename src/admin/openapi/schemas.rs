@@ -7,6 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::model::filter::{CONDITIONS_MAX, DEPTH_MAX, FILTER_LEN_MAX, IN_MAX, PATH_LEN_MAX, STRING_LEN_MAX};
 use crate::model::{OnBlocked, Ordering, SignatureScheme, Status};
 use crate::registry::{
     Action, ActorKind, CERTIFICATE_LEN_MAX, CLIENT_KEY_LEN_MAX, HEADER_NAME_LEN_MAX, HEADER_VALUE_LEN_MAX,
@@ -139,7 +140,8 @@ fn subscription_members(patch: bool) -> Value {
                 "key": {"type": "string", "maxLength": CLIENT_KEY_LEN_MAX},
             },
         })),
-        "filter": {"type": ["object", "null"], "description": "Which events of these types are wanted; null: all."},
+        "filter": {"anyOf": [super::reference("Filter"), {"type": "null"}],
+            "description": "Which events of these types are wanted, by their content; null: all. Taken whole, never merged."},
     })
 }
 
@@ -169,8 +171,46 @@ fn requests() -> Value {
         }), json!({"overlapSeconds": 3600})),
         "Resend": request("What is to be sent again.", &["eventId"],
             json!({"eventId": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}}), json!({"eventId": "evt-000123"})),
+        "Filter": filter(),
+        "FilterTest": request("A filter, and what to try it on.", &["filter"], json!({
+            "filter": {"anyOf": [super::reference("Filter"), {"type": "null"}]},
+            "event": {"type": ["object", "null"], "description": "A whole event; `type` and `data` are left out then."},
+            "type": {"type": ["string", "null"], "description": "An event type by id, name or alias."},
+            "data": {"type": ["object", "null"], "description": "Its data; the type's sample where it is left out."},
+        }), json!({"filter": {"path": "data.floor", "gte": 3}, "type": "device.registered", "data": {"floor": 4}})),
         "TestEvent": request("Of which type; without it the first that the subscription wants.", &[],
             json!({"type": {"type": ["string", "null"]}}), json!({"type": "device.registered"})),
+    })
+}
+
+/// Conditions hold conditions: the only schema here that names itself.
+fn filter() -> Value {
+    let text = |about: &str| json!({"type": "string", "maxLength": STRING_LEN_MAX, "description": about});
+    let scalar = json!({"type": ["string", "number", "boolean", "null"]});
+    let comparable = json!({"type": ["string", "number"]});
+    let some = json!({"type": "array", "minItems": 1, "maxItems": CONDITIONS_MAX, "items": super::reference("Filter")});
+    let one = |name: &str, schema: &Value| json!({"type": "object", "additionalProperties": false, "required": [name], "properties": {name: schema}});
+    json!({
+        "description": format!(
+            "A condition over an event: `and`, `or`, `not`, or a path with operators that must all hold. A path that the event \
+             does not have fails every operator but `exists: false`. Types are never coerced: \"3\" is not 3. Numbers beyond \
+             64 bits are compared as doubles. At most {} conditions, nested at most {} deep, {} bytes of JSON.",
+            CONDITIONS_MAX, DEPTH_MAX, FILTER_LEN_MAX,
+        ),
+        "examples": [{"and": [{"path": "data.floor", "gte": 3, "lt": 10}, {"path": "type", "prefix": "visitor."}]}],
+        "anyOf": [
+            one("and", &some),
+            one("or", &some),
+            one("not", &super::reference("Filter")),
+            {"type": "object", "additionalProperties": false, "required": ["path"], "minProperties": 2, "properties": {
+                "path": {"type": "string", "maxLength": PATH_LEN_MAX,
+                    "pattern": "^(data|type|id|accountId|timestamp)(\\.[^.]+)*$",
+                    "description": "Member names with dots between them, from the event's top; in an array the place, from 0."},
+                "eq": scalar, "in": {"type": "array", "minItems": 1, "maxItems": IN_MAX, "items": scalar},
+                "gt": comparable, "gte": comparable, "lt": comparable, "lte": comparable,
+                "exists": {"type": "boolean"}, "prefix": text("How a string begins."),
+            }},
+        ],
     })
 }
 
@@ -214,6 +254,7 @@ fn configuration() -> Value {
             json!({"flag": FLAGS.first(), "enabled": true, "default": true})),
         "Token": answer("A token, without what it is.", token, token_example),
         "NewToken": answer("A token.", new_token, new_example),
+        "FilterVerdict": answer("What a filter says.", json!({"matches": {"type": "boolean"}}), json!({"matches": true})),
         "Subscription": subscription(),
         "Secret": answer("What a receiver checks signatures with.", json!({
             "secret": {"type": "string", "pattern": "^whsec_"},
@@ -242,11 +283,12 @@ fn subscription() -> Value {
                 "signature": {"type": "string", "enum": words::<SignatureScheme>()},
             }), json!({})),
             "clientCertificate": {"type": ["object", "null"]},
-            "filter": {"type": ["object", "null"]},
+            "filter": {"anyOf": [super::reference("Filter"), {"type": "null"}]},
             "health": answer("How it does.", json!({
                 "state": {"type": "string", "enum": ["healthy", "failing", "lagging"]},
                 "lastSuccessAt": maybe_time(), "lastFailureAt": maybe_time(), "pending": {"type": "integer"},
                 "oldestPendingAt": maybe_time(), "breaker": {"type": "string", "enum": ["closed", "open", "half_open"]},
+                "nextProbeAt": {"type": ["string", "null"], "format": "date-time", "description": "When the host is tried again, while its breaker is open and where that is known."},
             }), json!({})),
             "createdAt": time(), "updatedAt": time(), "version": {"type": "integer"},
         }),
@@ -255,7 +297,7 @@ fn subscription() -> Value {
         "description": "", "status": "active", "disabledReason": null,
         "delivery": {"timeoutMs": 15000, "maxInFlight": 64, "ratePerSecond": null, "ordering": "none", "onBlocked": "block", "signature": "v1"},
         "clientCertificate": null, "filter": null,
-        "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed"},
+        "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed", "nextProbeAt": null},
         "createdAt": "2026-11-23T14:49:00.000Z", "updatedAt": "2026-11-23T14:49:00.000Z", "version": 1}),
     )
 }
@@ -289,12 +331,13 @@ fn traffic() -> Value {
                 "kind": {"type": "string", "enum": ["dns", "egress", "connect", "tls", "timeout", "reset", "protocol", "status", "gone"]},
                 "message": text(),
             }})),
-            "request": {"type": "object", "required": ["url", "headers", "bodySize"],
-                "properties": {"url": text(), "headers": headers(), "bodySize": {"type": "integer"}}},
+            "request": {"type": "object", "required": ["url", "headers", "bodySize", "changedSince"],
+                "properties": {"url": text(), "headers": headers(), "bodySize": {"type": "integer"},
+                    "changedSince": {"type": "boolean", "description": "Whether the subscription was changed after the attempt began. `url` and the custom headers are those that it has now: where this is true, others may have been sent."}}},
             "response": or_null(json!({"type": "object", "required": ["headers", "body", "truncated"],
                 "properties": {"headers": headers(), "body": text(), "truncated": {"type": "boolean"}}})),
         }), json!({"number": 1, "trigger": "event", "startedAt": "2026-11-23T14:49:00.012Z", "durationMs": 31, "statusCode": 204,
-            "error": null, "request": {"url": "https://example.com/hook", "headers": [], "bodySize": 160},
+            "error": null, "request": {"url": "https://example.com/hook", "headers": [], "bodySize": 160, "changedSince": false},
             "response": {"headers": [], "body": "", "truncated": false}})),
         "EventSummary": answer("An event, without its data.", summary, summary_example),
         "Event": answer("An event.", event, event_example),

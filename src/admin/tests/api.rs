@@ -108,7 +108,7 @@ fn a_subscription_lives_and_dies() {
         "description": "", "status": "active", "disabledReason": null,
         "delivery": {"timeoutMs": 15000, "maxInFlight": 64, "ratePerSecond": null, "ordering": "none", "onBlocked": "block", "signature": "v1"},
         "clientCertificate": null, "filter": null,
-        "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed"},
+        "health": {"state": "healthy", "lastSuccessAt": null, "lastFailureAt": null, "pending": 0, "oldestPendingAt": null, "breaker": "closed", "nextProbeAt": null},
         "createdAt": "2026-11-23T14:49:00.001Z", "updatedAt": "2026-11-23T14:49:00.001Z", "version": 1,
     });
     assert_eq!(sub, want);

@@ -233,7 +233,7 @@ impl Replays for Well {
 
 /// No job was ever begun.
 impl Jobs for Well {
-    fn start(&self, _: Scope) -> BoxFuture<'_, Result<Job, JobError>> {
+    fn start(&self, _: Scope, _: Asked) -> BoxFuture<'_, Result<Job, JobError>> {
         Box::pin(async { Err(JobError::Refused(Refused::Stopping)) })
     }
 
@@ -245,7 +245,7 @@ impl Jobs for Well {
         None
     }
 
-    fn cancel(&self, _: AccountKey, _: JobId) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
+    fn cancel(&self, _: AccountKey, _: JobId, _: Asked) -> BoxFuture<'_, Result<Option<Job>, JobError>> {
         Box::pin(async { Ok(None) })
     }
 }

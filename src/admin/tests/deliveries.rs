@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use super::bench::{Bench, STARTED_AT};
 use crate::model::{
     Attempt, AttemptError, Captured, Disposition, ErrorKind, Rollup, Seq, SubscriptionKey, Trigger,
     UnixMillis,
@@ -181,7 +181,7 @@ fn attempts_are_shown_without_what_is_secret() {
     let want = json!({
         "number": 1, "trigger": "event", "startedAt": "1970-01-01T00:00:01.001Z", "durationMs": 7,
         "statusCode": 500, "error": {"kind": "status", "message": "500"},
-        "request": {"url": "https://example.com/hook?k=v", "bodySize": 100, "headers": [
+        "request": {"url": "https://example.com/hook?k=v", "bodySize": 100, "changedSince": true, "headers": [
             {"name": "content-type", "value": "application/json"},
             {"name": "user-agent", "value": concat!("Postrider/", env!("CARGO_PKG_VERSION"))},
             {"name": "webhook-id", "value": "e1"},
@@ -196,6 +196,12 @@ fn attempts_are_shown_without_what_is_secret() {
     assert_eq!(answer["items"], json!([want]));
     let rest = bench.get(&format!("{base}/e1/attempts?cursor={}", answer["next"].as_str().expect("more")));
     assert_eq!((&rest["items"][0]["number"], &rest["items"][0]["error"]), (&json!(2), &Value::Null));
+    // One that began after the subscription was last changed.
+    if let Some(all) = bench.shelf.attempts.lock().expect("lock").get_mut(&(key, seq)) {
+        all.push(Attempt { number: 3, started_at: UnixMillis(STARTED_AT + 999), ..all[0].clone() });
+    }
+    let shown = bench.get(&format!("{base}/e1/attempts"))["items"][2].clone();
+    assert_eq!((&shown["number"], &shown["request"]["changedSince"]), (&json!(3), &json!(false)));
     for none in ["e2", "e3", "a%20b"] {
         bench.call("GET", &format!("{base}/{none}/attempts"), None).problem(404, "not_found");
     }

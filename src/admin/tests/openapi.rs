@@ -68,6 +68,47 @@ fn every_reference_has_its_schema_and_every_operation_its_id() {
 }
 
 #[test]
+fn links_lead_to_operations_and_fill_their_paths() {
+    let document = document(&Bench::new());
+    let operations: Vec<(&String, &Value)> = document["paths"]
+        .as_object()
+        .expect("paths")
+        .iter()
+        .flat_map(|(path, operations)| {
+            operations.as_object().expect("some").values().map(move |one| (path, one))
+        })
+        .collect();
+    let mut sources = BTreeSet::new();
+    for (_, source) in &operations {
+        for (status, answer) in source["responses"].as_object().expect("some") {
+            for (_, link) in answer["links"].as_object().into_iter().flatten() {
+                let (path, _) = operations
+                    .iter()
+                    .find(|(_, one)| one["operationId"] == link["operationId"])
+                    .expect("one");
+                let filled: BTreeSet<&str> =
+                    link["parameters"].as_object().expect("some").keys().map(String::as_str).collect();
+                let asked = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+                assert_eq!(filled, asked.collect(), "{link}");
+                sources.insert(format!("{} {status}", source["operationId"].as_str().expect("an id")));
+            }
+        }
+    }
+    let want = [
+        "createSubscription 201",
+        "createToken 201",
+        "listDeliveries 200",
+        "listEventTypes 200",
+        "listEvents 200",
+        "putAccount 200",
+        "putAccount 201",
+        "recoverDeliveries 202",
+        "resendDelivery 202",
+    ];
+    assert_eq!(sources, want.map(str::to_owned).into());
+}
+
+#[test]
 fn examples_are_taken_and_no_field_is_left_out() {
     let document = document(&Bench::new());
     let schemas = &document["components"]["schemas"];

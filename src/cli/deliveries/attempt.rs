@@ -32,6 +32,9 @@ struct Request {
     url: String,
     headers: Vec<Header>,
     body_size: u64,
+    /// Older engines do not say it.
+    #[serde(default)]
+    changed_since: bool,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +76,9 @@ impl fmt::Display for Attempt {
             writeln!(f, "  > {}: {}", line(name), line(value))?;
         }
         writeln!(f, "  > ({} bytes)", request.body_size)?;
+        if request.changed_since {
+            writeln!(f, "  > (the subscription was changed since: URL and custom headers are today's)")?;
+        }
         let Some(response) = response else { return Ok(()) };
         for Header { name, value } in &response.headers {
             writeln!(f, "  < {}: {}", line(name), line(value))?;
@@ -100,19 +106,20 @@ mod tests {
         check(
             r#"{"number":2,"trigger":"retry","startedAt":"2026-11-23T14:49:00.000Z","durationMs":12,
                 "statusCode":500,"error":{"kind":"status","message":"answered 500"},
-                "request":{"url":"https://x/h","headers":[{"name":"X-A","value":"••••••"}],"bodySize":7},
+                "request":{"url":"https://x/h","headers":[{"name":"X-A","value":"••••••"}],"bodySize":7,"changedSince":true},
                 "response":{"headers":[{"name":"server","value":"a\u001b[2J"}],"body":"oh\nno","truncated":true}}"#,
             false,
             concat!(
                 "attempt 2 (retry)  2026-11-23 14:49:00Z  12 ms  failed: 500 (status: answered 500)\n",
                 "  > POST https://x/h\n  > X-A: ••••••\n  > (7 bytes)\n",
+                "  > (the subscription was changed since: URL and custom headers are today's)\n",
                 "  < server: a[2J\n  < oh\n  < no\n  < (the rest was not kept)\n",
             ),
         );
         check(
             r#"{"number":1,"trigger":"event","startedAt":"2026-11-23T14:49:00.000Z","durationMs":3,
                 "statusCode":204,"error":null,
-                "request":{"url":"https://x/h","headers":[],"bodySize":7},
+                "request":{"url":"https://x/h","headers":[],"bodySize":7,"changedSince":false},
                 "response":{"headers":[],"body":"","truncated":false}}"#,
             true,
             "attempt 1 (event)  2026-11-23 14:49:00Z  3 ms  delivered: 204\n  > POST https://x/h\n  > (7 bytes)\n",

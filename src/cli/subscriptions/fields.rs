@@ -104,12 +104,16 @@ fn number_or_none(text: &str) -> Result<Value, String> {
     }
 }
 
-fn filter(text: &str) -> Result<Value, String> {
+pub(super) fn filter(text: &str) -> Result<Value, String> {
+    if text == "none" { Ok(Value::Null) } else { json(text) }
+}
+
+/// JSON as it stands there, or `@` and the file that it is in.
+pub(super) fn json(text: &str) -> Result<Value, String> {
     let text = match text.strip_prefix('@') {
         Some(path) => {
             std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?
         }
-        None if text == "none" => return Ok(Value::Null),
         None => text.to_owned(),
     };
     serde_json::from_str(&text).map_err(|error| format!("is no JSON: {error}"))

@@ -28,7 +28,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -240,7 +240,17 @@ impl Rig {
     }
 
     fn subscribe(&self, account: &str, url: &str, events: &str) -> Arc<Subscription> {
-        let draft = json!({"name": "test", "callbackUrl": url, "events": [events]});
+        self.subscribe_filtered(account, url, events, &Value::Null)
+    }
+
+    fn subscribe_filtered(
+        &self,
+        account: &str,
+        url: &str,
+        events: &str,
+        filter: &Value,
+    ) -> Arc<Subscription> {
+        let draft = json!({"name": "test", "callbackUrl": url, "events": [events], "filter": filter});
         let draft = Draft::parse(&draft, &Types).expect("a good draft");
         let account = AccountName::parse(account).expect("a name");
         let changed = self.change(Change::CreateSubscription { account, draft });

@@ -240,3 +240,46 @@ fn what_the_admin_api_asks() {
     assert!(rig.store.attempts(sub.key, Seq(4)).expect("reads").is_empty());
     rig.stop();
 }
+
+/// A filter refuses most: pages end all the same, leave out nothing, and a backlog is estimated by what it lets through.
+#[test]
+fn a_filter_decides_what_a_lagging_subscription_gets() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let rig = Rig::at(dir.path());
+    let sub =
+        rig.subscribe_filtered("acme", "https://one.example/", "one", &json!({"path": "id", "prefix": "a"}));
+    let worker = rig.owner(&sub);
+    let mut wanted = Vec::new();
+    for batch in 0..30u64 {
+        let of = batch * 100..(batch + 1) * 100;
+        wanted.extend(of.clone().filter(|n| n % 97 == 3).map(|n| n + 1));
+        let id = |n: u64| format!("{}{n}", if n % 97 == 3 { "a" } else { "b" });
+        rig.append(of.map(|n| event("acme", &id(n), 1)).collect()).expect("taken");
+    }
+    let settled = wanted.remove(5);
+    let mut done = settlement(worker, 1, Seq(0));
+    done.attempts = vec![delivered(sub.key, Seq(settled))];
+    rig.settle(done);
+    let (mut from, mut seqs, mut pages) = (Seq(1), Vec::new(), 0);
+    loop {
+        let read = Read::Subscription { worker, subscription: Arc::clone(&sub), from, limit: 9 };
+        let Input::SubscriptionPage(page) = rig.read(worker, read) else { panic!("another page") };
+        assert!(page.events.len() <= 9 && page.through >= from);
+        seqs.extend(page.events.iter().map(|event| event.seq.0));
+        from = page.through.next();
+        pages += 1;
+        if page.end {
+            break;
+        }
+    }
+    assert_eq!((seqs, from), (wanted, Seq(3001)));
+    assert!(pages <= 8, "{pages} pages: a page of few finds looks at many");
+    let read = Read::Backlog { worker, subscription: Arc::clone(&sub), from: Seq(1), through: Seq(3000) };
+    let Input::Backlog(backlog) = rig.read(worker, read) else { panic!("another page") };
+    assert!((10..=90).contains(&backlog.events), "{} of 30", backlog.events);
+    let Input::LogPage(page) = rig.read(worker, Read::Log { worker, from: Seq(1) }) else {
+        panic!("another page")
+    };
+    assert_eq!(page.settled, [(sub.key, Seq(settled))].into());
+    rig.stop();
+}

@@ -1,7 +1,6 @@
 //! The thread that drives jobs, turn by turn.
 
 use std::collections::HashMap;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -14,14 +13,13 @@ use super::Table;
 use crate::log::api::{Again, Request};
 use crate::log::guard::StoreError;
 use crate::log::store::Store;
-use crate::model::{Seq, Status, Subscription, Trigger};
+use crate::model::{Mono, Seq, Status, Subscription, Trigger};
 use crate::recover::{BATCH_MAX, Job, JobId, JobStatus, Run};
+use crate::registry::{Action, Asked, Change, note_of};
 use crate::rt::clock;
 use crate::server::replays::WorkerReplays;
 
-/// Jobs that have a turn at once.
-const RUNNING_MAX: usize = 4;
-/// Between two looks at jobs that run.
+/// Between two rounds of all jobs.
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks for what can be written down or forgotten.
 const TIDY: Duration = Duration::from_secs(1);
@@ -52,8 +50,14 @@ pub fn start(
     writer: Sender<Request>,
     replays: Arc<WorkerReplays>,
 ) -> std::io::Result<Recoverer> {
-    let mut driver =
-        Driver { table: Arc::clone(&table), store, writer, replays, unsent: HashMap::new(), last: None };
+    let mut driver = Driver {
+        table: Arc::clone(&table),
+        store,
+        writer,
+        replays,
+        unsent: HashMap::new(),
+        tidy_at: clock::mono(),
+    };
     driver.resume();
     let thread = std::thread::Builder::new().name("recover".to_owned()).spawn(move || driver.run())?;
     Ok(Recoverer { table, thread })
@@ -79,8 +83,8 @@ struct Driver {
     replays: Arc<WorkerReplays>,
     /// In the row of a job, and not handed over yet.
     unsent: HashMap<JobId, Vec<Seq>>,
-    /// The job that had the last turn.
-    last: Option<JobId>,
+    /// When it is tidied up next.
+    tidy_at: Mono,
 }
 
 impl Driver {
@@ -92,30 +96,31 @@ impl Driver {
     }
 
     fn run(mut self) {
-        let mut tidy_at = clock::mono();
         while !self.table.is_stopping() {
-            let ids = self.turn();
+            // All in turn: one whose subscription is inactive, or whose receiver hangs, keeps no other from
+            // going on.
+            let ids: Vec<JobId> = self.table.known().open.keys().copied().collect();
             for id in &ids {
+                if self.table.is_stopping() {
+                    return;
+                }
                 match self.step(*id) {
                     Ok(()) => self.table.settle(*id),
                     // What is over and not written down stays, and has another turn.
-                    Err(Stopped::Later) => continue,
+                    Err(Stopped::Later) => {}
                     Err(Stopped::Store(error)) => {
                         tracing::warn!(%error, "a recover job waits for the store");
-                        continue;
                     }
                 }
                 // One that was cancelled meanwhile may have been written as it was before: its end is the
                 // last word.
                 let over = self.table.known().over.get(id).cloned();
                 if let Some(job) = over {
-                    let _ = self.ask_writer(vec![job], Vec::new());
+                    let _ = self.ask_writer(vec![job], Vec::new(), None);
                 }
-            }
-            if clock::mono() >= tidy_at {
-                tidy_at = clock::mono() + TIDY;
                 self.tidy();
             }
+            self.tidy();
             let known = self.table.known();
             let wait = if known.open.is_empty() { TIDY * 60 } else { TICK };
             if !self.table.is_stopping() {
@@ -124,21 +129,11 @@ impl Driver {
         }
     }
 
-    /// The jobs that have this turn, and all in turn: one whose subscription is inactive, or whose receiver
-    /// hangs, keeps no other from going on.
-    fn turn(&mut self) -> Vec<JobId> {
-        let known = self.table.known();
-        let last = self.last.unwrap_or(JobId(0));
-        let later = known.open.range((Bound::Excluded(last), Bound::Unbounded));
-        let ids: Vec<JobId> =
-            later.chain(known.open.range(..=last)).map(|(id, _)| *id).take(RUNNING_MAX).collect();
-        drop(known);
-        self.last = ids.last().copied();
-        ids
-    }
-
     fn step(&mut self, id: JobId) -> Result<(), Stopped> {
         let Some(job) = self.table.with(id, |run| run.job.clone()) else { return Ok(()) };
+        if job.status.is_over() {
+            return self.write(id);
+        }
         let Some(subscription) = self.replays.subscription(job.scope.subscription) else {
             return self.cancel(id);
         };
@@ -239,16 +234,32 @@ impl Driver {
     /// Makes a job's row durable where it is behind.
     fn write(&self, id: JobId) -> Result<(), Stopped> {
         let Some(row) = self.table.with(id, Run::take_row).flatten() else { return Ok(()) };
-        let result = self.ask_writer(vec![row], Vec::new());
-        if result.is_err() {
-            self.table.with(id, Run::keep_row);
+        let note = self.note(&row);
+        match self.ask_writer(vec![row], Vec::new(), note) {
+            Ok(()) => self.table.told(id),
+            Err(stopped) => {
+                self.table.with(id, Run::keep_row);
+                return Err(stopped);
+            }
         }
-        result
+        Ok(())
     }
 
-    fn ask_writer(&self, put: Vec<Job>, delete: Vec<JobId>) -> Result<(), Stopped> {
+    /// What the audit trail says of a row that is over. The end of one whose subscription is gone is part of that.
+    fn note(&self, row: &Job) -> Option<Asked> {
+        match row.status {
+            JobStatus::Queued | JobStatus::Running => None,
+            JobStatus::Cancelled => self.table.known().cancelled.get(&row.id).cloned(),
+            JobStatus::Succeeded | JobStatus::Failed => {
+                let subscription = self.replays.subscription(row.scope.subscription)?;
+                Some(Change::Note(note_of(&subscription, Action::JobEnd, Vec::new())).into())
+            }
+        }
+    }
+
+    fn ask_writer(&self, put: Vec<Job>, delete: Vec<JobId>, note: Option<Asked>) -> Result<(), Stopped> {
         let (reply, mut answer) = oneshot::channel();
-        self.writer.try_send(Request::Jobs { put, delete, reply }).map_err(|_| Stopped::Later)?;
+        self.writer.try_send(Request::Jobs { put, delete, note, reply }).map_err(|_| Stopped::Later)?;
         loop {
             match answer.try_recv() {
                 Ok(Ok(())) => return Ok(()),
@@ -262,6 +273,9 @@ impl Driver {
 
     /// Once a second: progress is written down, what retention took is not waited for, old jobs go.
     fn tidy(&mut self) {
+        if clock::mono() < self.tidy_at {
+            return;
+        }
         let floor = self.store.floor();
         let ids: Vec<JobId> = self.table.known().open.keys().copied().collect();
         for id in ids {
@@ -277,9 +291,10 @@ impl Driver {
         let gone = self.table.forgotten();
         if !gone.is_empty() {
             // A row that stays is found and forgotten with the next start.
-            let _ = self.ask_writer(Vec::new(), gone);
+            let _ = self.ask_writer(Vec::new(), gone, None);
         }
         let known = self.table.known();
         self.unsent.retain(|id, _| known.open.contains_key(id));
+        self.tidy_at = clock::mono() + TIDY;
     }
 }

@@ -20,7 +20,7 @@ impl World {
                 disable_after: Some(DISABLE_AFTER),
                 host_in_flight_max: HOST_MAX,
                 breaker: BREAKER,
-                in_flight_max: 12,
+                in_flight_max: IN_FLIGHT_MAX,
                 queued_max: 160,
                 queued_bytes_max: 1 << 20,
                 in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
@@ -102,6 +102,9 @@ impl World {
         }
         let worker = &self.workers[at];
         self.oracle.bounds(&worker.shard.counts());
+        if let Some(miscount) = worker.shard.miscount() {
+            panic!("seed {}: worker {at}: {miscount}", self.oracle.seed);
+        }
         if !worker.commits.is_empty() {
             self.turn_in(at, 1);
         } else if let Some(wake) = worker.shard.next_wake(now) {
@@ -170,6 +173,8 @@ impl World {
                 let place = (Arc::clone(&send.subscription), send.event.seq, host);
                 let old = self.workers[at].flights.insert(send.id, place);
                 assert!(old.is_none(), "seed {}: two flights of one id", self.oracle.seed);
+                let flights = self.workers[at].flights.len();
+                assert!(flights <= IN_FLIGHT_MAX, "seed {}: {flights} of one worker", self.oracle.seed);
                 let receiver = self.receivers[usize::try_from(host).expect("small")];
                 if receiver != Receiver::Hanging {
                     let wait = 1 + self.rng.below(40);
