@@ -1,9 +1,10 @@
 //! A payload filter and an event, both as anybody may send them: field errors, never a panic. A filter that is
-//! kept as text and read again is the same one and says the same; `not` of a filter is its opposite.
+//! kept as text and read again is the same one and says the same; `not` of a filter is its opposite; what it looks
+//! at of an event's text gives the verdict that the whole does.
 #![no_main]
 
-use postrider::model::Filter;
 use postrider::model::filter::{CONDITIONS_MAX, DEPTH_MAX, FILTER_LEN_MAX};
+use postrider::model::{Filter, Paths};
 use serde_json::{Value, json};
 
 /// Errors at most that are told of one filter.
@@ -12,9 +13,17 @@ const ERRORS_MAX: usize = 64;
 libfuzzer_sys::fuzz_target!(|input: (&str, &str)| {
     let (filter, event) = input;
     let Ok(given) = serde_json::from_str::<Value>(filter) else { return };
-    let event = serde_json::from_str(event).unwrap_or(Value::Null);
     match Filter::parse(&given, "filter") {
-        Ok(filter) => judge(&filter, &given, &event),
+        Ok(filter) => {
+            // Routing reads parts alone, and may so read what as a whole is no JSON.
+            let parts = Paths::of([&filter]).read(event.as_bytes());
+            let whole: Option<Value> = serde_json::from_str(event).ok();
+            if let Some(whole) = &whole {
+                let parts = parts.expect("of what is read whole, parts are read");
+                assert_eq!(filter.matches(&parts), filter.matches(whole), "{parts} of {whole}");
+            }
+            judge(&filter, &given, &whole.unwrap_or_default());
+        }
         Err(errors) => {
             assert!((1..=ERRORS_MAX).contains(&errors.len()), "{errors:?}");
             for error in errors {

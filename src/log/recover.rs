@@ -21,6 +21,9 @@ use crate::registry::{Asked, Plan};
 
 /// Places that one look for deliveries sees, at most.
 const LOOKED_MAX: usize = 2048;
+/// Events between two that are looked up in one walk: as many as are passed in the time that it takes to find a
+/// place anew. What lies between others may be the whole log.
+const NEAR_MAX: u64 = 256;
 
 /// Deliveries that a job is about, rising.
 #[derive(Debug, Default)]
@@ -196,13 +199,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         let Some(types) = scope.types else { return Ok(()) };
         let mut kept = Vec::new();
-        // One by one: what lies between two of them may be the whole log.
-        for seq in std::mem::take(seqs) {
-            walk_account(db, self.stats(), account, (seq, seq), |_, bit| {
-                if types.contains(bit) {
+        for run in seqs.chunk_by(|one, next| next.0.saturating_sub(one.0) <= NEAR_MAX) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let mut rest = run.iter().copied().peekable();
+            walk_account(db, self.stats(), account, (*first, *last), |seq, bit| {
+                while rest.next_if(|asked| *asked < seq).is_some() {}
+                if rest.next_if_eq(&seq).is_some() && types.contains(bit) {
                     kept.push(seq);
                 }
-                false
+                true
             })?;
         }
         *seqs = kept;
