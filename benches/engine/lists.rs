@@ -1,6 +1,6 @@
 //! Whether any page or call takes long with 100 000 subscriptions and ten million attempts in the store.
 //!
-//! `cargo bench --bench engine -- lists`. Filling takes a few minutes and 3 GB of disk. `LISTS_SCALE=0.01`
+//! `cargo bench --bench engine -- lists`. Filling takes a few minutes and 1 GB of disk. `LISTS_SCALE=0.01`
 //! fills less; `LISTS_STORE=<directory>` fills it once, keeps it, and measures it again the next time.
 //!
 //! Each call is timed by a client on a kept-alive connection to the real binary. What is compared with the bar

@@ -10,6 +10,7 @@
 
 mod announcing;
 mod appending;
+mod auditing;
 mod charting;
 mod failing;
 mod listing;
