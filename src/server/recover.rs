@@ -42,7 +42,23 @@ struct Known {
     over: BTreeMap<JobId, Job>,
     newest: Option<JobId>,
     /// Who cancelled what is not written down as cancelled yet.
-    cancelled: HashMap<JobId, Asked>,
+    cancelled: HashMap<JobId, Canceller>,
+}
+
+/// The audit trail has a cancellation once: whoever writes the job's row takes it along, or leaves it to the one who
+/// is just doing so.
+struct Canceller {
+    asked: Asked,
+    under_way: bool,
+}
+
+impl Known {
+    /// What is to be written with the job's row; [`Table::told`] or [`Table::untold`] says what came of it.
+    fn canceller_of(&mut self, id: JobId) -> Option<Asked> {
+        let canceller = self.cancelled.get_mut(&id).filter(|canceller| !canceller.under_way)?;
+        canceller.under_way = true;
+        Some(canceller.asked.clone())
+    }
 }
 
 /// What the thread, the admin port and the log's observer share.
@@ -104,6 +120,13 @@ impl Table {
         self.known().cancelled.remove(&id);
     }
 
+    /// It could not be written.
+    fn untold(&self, id: JobId) {
+        if let Some(canceller) = self.known().cancelled.get_mut(&id) {
+            canceller.under_way = false;
+        }
+    }
+
     /// A job that is over, and written down so, stands among those that are.
     fn settle(&self, id: JobId) {
         let mut known = self.known();
@@ -152,9 +175,13 @@ impl JobDesk {
         Self { table, writer, store, beginning: Arc::default() }
     }
 
-    fn write(&self, job: &Job, note: Asked) -> Result<oneshot::Receiver<Result<(), Refused>>, Refused> {
+    fn write(
+        &self,
+        job: &Job,
+        note: Option<Asked>,
+    ) -> Result<oneshot::Receiver<Result<(), Refused>>, Refused> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Jobs { put: vec![job.clone()], delete: Vec::new(), note: Some(note), reply };
+        let request = Request::Jobs { put: vec![job.clone()], delete: Vec::new(), note, reply };
         self.writer.try_send(request).map_err(super::adapters::refused)?;
         Ok(answer)
     }
@@ -179,7 +206,7 @@ impl JobDesk {
             id
         };
         let job = Job::new(id, scope, self.store.head(), now);
-        written(self.write(&job, note)?).await?;
+        written(self.write(&job, Some(note))?).await?;
         let mut known = self.table.known();
         known.open.insert(id, Run::new(job.clone()));
         self.table.open.store(known.open.len() as u64, Ordering::Release);
@@ -191,7 +218,7 @@ impl JobDesk {
     async fn end(self, account: AccountKey, id: JobId, note: Asked) -> Result<Option<Job>, JobError> {
         // From here on nothing is handed over; it is written down before it is said. Asked for under the
         // lock, so that no older row of the job comes after this one.
-        let (row, asked) = {
+        let (row, asked, tells) = {
             let mut guard = self.table.known();
             let known = &mut *guard;
             let Some(run) = known.open.get_mut(&id).filter(|run| run.job.scope.account == account) else {
@@ -203,8 +230,12 @@ impl JobDesk {
                 return Ok(Some(run.job.clone()));
             }
             run.take_row();
-            let note = known.cancelled.entry(id).or_insert(note).clone();
-            (run.job.clone(), self.write(&run.job, note))
+            let job = run.job.clone();
+            known.cancelled.entry(id).or_insert(Canceller { asked: note, under_way: false });
+            let note = known.canceller_of(id);
+            let tells = note.is_some();
+            let asked = self.write(&job, note);
+            (job, asked, tells)
         };
         let refused = match asked {
             Ok(answer) => written(answer).await.err(),
@@ -213,9 +244,14 @@ impl JobDesk {
         if let Some(refused) = refused {
             // It stays cancelled here, and is written again with its next turn: the asker may ask again.
             self.table.with(id, Run::keep_row);
+            if tells {
+                self.table.untold(id);
+            }
             return Err(refused.into());
         }
-        self.table.told(id);
+        if tells {
+            self.table.told(id);
+        }
         self.table.settle(id);
         Ok(Some(row))
     }

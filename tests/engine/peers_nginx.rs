@@ -71,10 +71,19 @@ impl Nginx {
         // Debian has it where only root's PATH leads.
         let program =
             ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
-        let child =
+        let mut child =
             Command::new(program.unwrap_or("nginx")).arg("-p").arg(dir).arg("-c").arg(&file).spawn().unwrap();
+        // Somebody else may have taken a port meanwhile: then it ends at once.
+        let listening = || {
+            if child.try_wait().unwrap().is_some() {
+                return Ok(false);
+            }
+            TcpStream::connect(("127.0.0.1", tls)).map(|_| true)
+        };
+        if !until("nginx to listen", listening) {
+            return Self::start(dir, http, server);
+        }
         let nginx = Self { child, dir: dir.to_owned(), plain, tls };
-        until("nginx to listen", || TcpStream::connect(("127.0.0.1", tls)));
         nginx
     }
 

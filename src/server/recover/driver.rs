@@ -235,10 +235,15 @@ impl Driver {
     fn write(&self, id: JobId) -> Result<(), Stopped> {
         let Some(row) = self.table.with(id, Run::take_row).flatten() else { return Ok(()) };
         let note = self.note(&row);
+        let tells = row.status == JobStatus::Cancelled && note.is_some();
         match self.ask_writer(vec![row], Vec::new(), note) {
-            Ok(()) => self.table.told(id),
+            Ok(()) if tells => self.table.told(id),
+            Ok(()) => {}
             Err(stopped) => {
                 self.table.with(id, Run::keep_row);
+                if tells {
+                    self.table.untold(id);
+                }
                 return Err(stopped);
             }
         }
@@ -249,7 +254,7 @@ impl Driver {
     fn note(&self, row: &Job) -> Option<Asked> {
         match row.status {
             JobStatus::Queued | JobStatus::Running => None,
-            JobStatus::Cancelled => self.table.known().cancelled.get(&row.id).cloned(),
+            JobStatus::Cancelled => self.table.known().canceller_of(row.id),
             JobStatus::Succeeded | JobStatus::Failed => {
                 let subscription = self.replays.subscription(row.scope.subscription)?;
                 Some(Change::Note(note_of(&subscription, Action::JobEnd, Vec::new())).into())
