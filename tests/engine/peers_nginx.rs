@@ -83,8 +83,7 @@ impl Nginx {
         if !until("nginx to listen", listening) {
             return Self::start(dir, http, server);
         }
-        let nginx = Self { child, dir: dir.to_owned(), plain, tls };
-        nginx
+        Self { child, dir: dir.to_owned(), plain, tls }
     }
 
     /// What came, a line each, as words.
