@@ -221,6 +221,7 @@ fn command(at: &Path, config: &Path, arguments: &[&str]) -> Command {
 
 #[test]
 fn an_engine_starts_after_a_power_cut_and_keeps_its_word() {
+    let _alone = crate::spawning();
     let seed = crate::seed();
     let recorded = record(seed);
     let record = Record::read(&recorded.dir.path().join("record"));

@@ -64,7 +64,7 @@ mod receiver;
 mod wait;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cuts::{Cut, try_all};
 use crate::disk::Lie;
@@ -83,10 +83,25 @@ fn seed() -> u64 {
     })
 }
 
+/// Stores are open in this process, or children begin, never both: until a child runs its own program it holds
+/// what was open here, and with it the locks of stores that are closed meanwhile.
+static STORES: RwLock<()> = RwLock::new(());
+
+fn opening() -> RwLockReadGuard<'static, ()> {
+    STORES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawning() -> RwLockWriteGuard<'static, ()> {
+    STORES.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One for all tests: it is what takes the time.
 fn recording() -> &'static Recording {
     static RECORDING: OnceLock<Recording> = OnceLock::new();
-    RECORDING.get_or_init(|| Recording::of_log(seed()))
+    RECORDING.get_or_init(|| {
+        let _alone = spawning();
+        Recording::of_log(seed())
+    })
 }
 
 /// What failed, and how to try it again.
@@ -125,7 +140,10 @@ fn nor_to_one_during_the_recovery_from_another() {
     for number in 0..cuts() / 5 / EACH {
         let cut = Cut::choose(first, !seed(), number);
         report(first, 1, &try_all(first, &[cut], Lie::None));
-        let second = first.after(cut, 100 + number);
+        let second = {
+            let _alone = spawning();
+            first.after(cut, 100 + number)
+        };
         println!("POWER_SEED={}, after {cut:?}: {second}", seed());
         let cuts: Vec<_> = (0..EACH).map(|number| Cut::choose(&second, seed(), number)).collect();
         report(&second, cuts.len(), &try_all(&second, &cuts, Lie::None));

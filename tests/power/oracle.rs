@@ -79,6 +79,7 @@ pub type Bodies = HashMap<u64, Bytes>;
 /// Whether what lies in `store` is what `truth` allows. It is verified before the engine has touched it
 /// (`as_it_lies`), or afterwards.
 pub fn check(store: &Path, truth: &Truth, bodies: &Bodies, as_it_lies: bool) -> Vec<Violation> {
+    let _open = crate::opening();
     let mut wrong = Vec::new();
     let options = options(store, &Clock::at(truth.now));
     let as_it_lies = as_it_lies && !truth.accepted.is_empty();
