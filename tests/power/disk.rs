@@ -4,6 +4,12 @@
 //! The model is the strict reading of POSIX, as ALICE and CrashMonkey take it: syncing a file makes its bytes
 //! and its length durable, but not its name; a name is durable once its directory was synced. A file system
 //! that does more than it must is one of the manners of [`crate::image`].
+//!
+//! One thing is taken for granted that POSIX does not promise, and every file system with a journal does: a file
+//! whose bytes are durable is as short as it was made once anything was synced after that. RocksDB relies on it. A
+//! log file that it uses again is longer than what is in it until it is closed; where the newest one that is not
+//! empty still has its old end after a power cut, RocksDB takes that end for damage and the store does not open,
+//! though nothing is lost (`Column family inconsistency`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -182,6 +188,7 @@ impl<'r> Disk<'r> {
             Line::SyncEnded { inode, serial } => {
                 let began = self.began.remove(&serial).expect("a sync begins before it ends");
                 self.synced(self.by_inode[&inode], began);
+                self.lengths(began);
                 self.last_sync = self.now;
             }
             Line::Renamed { from, to } => {
@@ -209,6 +216,20 @@ impl<'r> Disk<'r> {
             panic!("bytes in a directory")
         };
         pending.push((self.now, change));
+    }
+
+    /// Lengths that were set before `began`, of files of which nothing else is pending before them.
+    fn lengths(&mut self, began: usize) {
+        for node in &mut self.nodes {
+            let Node::File { durable, pending, .. } = node else { continue };
+            while let Some((at, Change::Size(size))) = pending.first()
+                && *at < began
+                && *size as usize <= durable.len()
+            {
+                durable.truncate(*size as usize);
+                pending.remove(0);
+            }
+        }
     }
 
     fn synced(&mut self, node: usize, began: usize) {
